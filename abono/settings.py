@@ -1,0 +1,69 @@
+"""Every setting, read once from the environment. Missing provider keys never stop the start."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Environment variables without a provider's name start with `ABONO_`, bar the usual ones."""
+
+    model_config = SettingsConfigDict(env_ignore_empty=True, extra="ignore")
+
+    database_url: str = Field(
+        "postgresql://postgres@127.0.0.1:5432/abono",
+        alias="DATABASE_URL",
+        description="PostgreSQL, as postgresql://user:password@host:port/name",
+    )
+    database_pool_size: int = Field(10, alias="ABONO_DATABASE_POOL_SIZE", ge=1)
+
+    temporal_address: str = Field("127.0.0.1:7233", alias="TEMPORAL_ADDRESS")
+    temporal_namespace: str = Field("default", alias="TEMPORAL_NAMESPACE")
+    temporal_api_key: SecretStr | None = Field(None, alias="TEMPORAL_API_KEY")
+    temporal_tls: bool = Field(False, alias="TEMPORAL_TLS")
+    temporal_tls_cert: Path | None = Field(None, alias="TEMPORAL_TLS_CLIENT_CERT_PATH")
+    temporal_tls_key: Path | None = Field(None, alias="TEMPORAL_TLS_CLIENT_KEY_PATH")
+    temporal_tls_ca: Path | None = Field(None, alias="TEMPORAL_TLS_SERVER_CA_CERT_PATH")
+
+    stripe_api_key: SecretStr | None = Field(None, alias="STRIPE_API_KEY")
+    stripe_webhook_secret: SecretStr | None = Field(
+        None, alias="STRIPE_WEBHOOK_SECRET", description="Comma list while a secret is rotated"
+    )
+    stripe_api_base: str | None = Field(None, alias="STRIPE_API_BASE")
+
+    conekta_api_key: SecretStr | None = Field(None, alias="CONEKTA_API_KEY")
+    conekta_webhook_public_keys: str | None = Field(
+        None, alias="CONEKTA_WEBHOOK_PUBLIC_KEYS", description="PEM, several one after the other"
+    )
+    conekta_webhook_secret: SecretStr | None = Field(
+        None, alias="CONEKTA_WEBHOOK_SECRET", description="HMAC secret of a relay; comma list"
+    )
+    conekta_api_base: str | None = Field(None, alias="CONEKTA_API_BASE")
+
+    polar_api_key: SecretStr | None = Field(None, alias="POLAR_API_KEY")
+    polar_webhook_secret: SecretStr | None = Field(None, alias="POLAR_WEBHOOK_SECRET")
+    polar_api_base: str | None = Field(None, alias="POLAR_API_BASE")
+
+    provider_timeout_seconds: float = Field(8.0, alias="ABONO_PROVIDER_TIMEOUT_SECONDS", gt=0)
+    api_host: str = Field("127.0.0.1", alias="ABONO_API_HOST")
+    api_port: int = Field(8080, alias="ABONO_API_PORT")
+    api_key_pepper: SecretStr = Field(
+        SecretStr("abono-development-pepper"),
+        alias="ABONO_API_KEY_PEPPER",
+        description="Secret under which API keys are hashed at rest; set your own in production",
+    )
+    body_max_bytes: int = Field(1_048_576, alias="ABONO_BODY_MAX_BYTES", ge=1024)
+    log_level: str = Field("INFO", alias="ABONO_LOG_LEVEL")
+    home: Path = Field(Path(".abono"), alias="ABONO_HOME")
+
+    @cached_property
+    def sqlalchemy_url(self) -> str:
+        """`database_url` with the async driver that SQLAlchemy needs to be told."""
+        scheme, separator, rest = self.database_url.partition("://")
+        if scheme in {"postgres", "postgresql"}:
+            scheme = "postgresql+asyncpg"
+        return f"{scheme}{separator}{rest}"

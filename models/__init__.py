@@ -1,0 +1,1 @@
+"""Values and rules that the whole engine shares: pure code here, tables and queries in `models.storage`."""

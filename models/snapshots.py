@@ -1,0 +1,130 @@
+"""What a provider says about one of its objects, in our words: read back, or carried by a webhook.
+
+A snapshot is a whole truth at one moment, never a difference, so applying it twice is harmless.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict
+
+from models.outcomes import DeclineClass, NextAction, ProviderName
+
+
+class _Snapshot(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class PaymentStatus(StrEnum):
+    PREPARED = "prepared"  # Exists at the provider, but nothing about it can be paid yet.
+    PENDING = "pending"
+    SUCCEEDED = "succeeded"
+    DECLINED = "declined"
+    EXPIRED = "expired"
+    CANCELED = "canceled"
+
+
+class Capture(_Snapshot):
+    """Money that really moved towards us, once. `provider_charge_id` is unique per provider."""
+
+    provider_charge_id: str
+    amount_minor: int
+    currency: str
+    captured_at: AwareDatetime
+
+
+class Decline(_Snapshot):
+    decline_class: DeclineClass
+    code: str  # The provider's own code, for support; rules use the class.
+
+
+class PaymentSnapshot(_Snapshot):
+    """A one-off payment: a voucher, a transfer, a single card charge."""
+
+    provider: ProviderName
+    provider_payment_id: str
+    status: PaymentStatus
+    amount_minor: int
+    currency: str
+    captures: list[Capture] = []
+    amount_refunded_minor: int = 0
+    expires_at: AwareDatetime | None = None
+    next_action: NextAction | None = None
+    decline: Decline | None = None
+    attempt_id: str | None = None  # Our reference, as the provider carries it.
+
+
+class ProviderInvoiceStatus(StrEnum):
+    OPEN = "open"
+    PAID = "paid"
+    VOID = "void"
+    UNCOLLECTIBLE = "uncollectible"
+
+
+class InvoiceSnapshot(_Snapshot):
+    """An invoice that the provider's own billing clock made."""
+
+    provider: ProviderName
+    provider_invoice_id: str
+    provider_subscription_id: str | None = None
+    status: ProviderInvoiceStatus
+    amount_minor: int
+    currency: str
+    captures: list[Capture] = []
+    amount_refunded_minor: int = 0
+    period_start: AwareDatetime
+    period_end: AwareDatetime
+    created_at: AwareDatetime
+    attempt_count: int = 0
+    decline: Decline | None = None  # Of the latest try, while the invoice is open.
+    next_action: NextAction | None = None
+    hosted_invoice_url: str | None = None
+    invoice_pdf: str | None = None
+    first: bool = False  # The invoice that opens the subscription.
+
+
+class ProviderSubscriptionStatus(StrEnum):
+    INCOMPLETE = "incomplete"
+    TRIALING = "trialing"
+    ACTIVE = "active"
+    PAST_DUE = "past_due"
+    PAUSED = "paused"
+    CANCELED = "canceled"
+
+
+class SubscriptionSnapshot(_Snapshot):
+    """A subscription that the provider bills by its own clock."""
+
+    provider: ProviderName
+    provider_subscription_id: str
+    provider_customer_id: str
+    status: ProviderSubscriptionStatus
+    current_period_start: AwareDatetime
+    current_period_end: AwareDatetime
+    trial_end: AwareDatetime | None = None
+    cancel_at_period_end: bool = False
+    canceled_at: AwareDatetime | None = None
+    latest_invoice: InvoiceSnapshot | None = None
+
+
+class RefundSnapshot(_Snapshot):
+    provider: ProviderName
+    provider_refund_id: str
+    provider_payment_id: str | None = None
+    status: str  # pending | succeeded | failed
+    amount_minor: int
+    currency: str
+
+
+class PaymentMethodSnapshot(_Snapshot):
+    """What may be kept of an instrument: never its number."""
+
+    provider: ProviderName
+    provider_payment_method_id: str
+    provider_customer_id: str
+    type: str
+    last4: str | None = None
+    brand: str | None = None
+    exp_month: int | None = None
+    exp_year: int | None = None

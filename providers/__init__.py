@@ -1,0 +1,1 @@
+"""One protocol, one adapter per payment provider. Providers translate; they never decide."""

@@ -1,0 +1,283 @@
+"""The one protocol that every payment provider speaks to the engine.
+
+Collecting money has two steps, so that an answer that got lost can always be asked for:
+
+1. `prepare_…` makes an object at the provider **that cannot be paid yet** (a Conekta order without
+   charges, a Stripe PaymentIntent that is not confirmed, a subscription that is `incomplete`). Whatever
+   goes wrong here, no money can move: the outcome is *not attempted*.
+2. `commit_…` makes it payable (adds the charge, confirms, pays the first invoice). When this answer is
+   lost, the outcome is *unknown*, but the object's id is known: `get_…` says what happened and
+   `cancel_…` settles for good that nothing will.
+
+Every method may raise `ProviderFailure` and nothing else for anything that a provider can do to us.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Protocol
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict
+
+from models.calendar import BillingInterval
+from models.events import ProviderEvent
+from models.outcomes import FallbackReason, Instrument, OutcomeClass, ProviderName
+from models.snapshots import (
+    Decline,
+    InvoiceSnapshot,
+    PaymentMethodSnapshot,
+    PaymentSnapshot,
+    RefundSnapshot,
+    SubscriptionSnapshot,
+)
+
+
+class FailureKind(StrEnum):
+    """What is known about a call that did not give its answer."""
+
+    DECLINED = "declined"  # Executed; the instrument was refused.
+    REJECTED = "rejected"  # Refused by validation: our bug or unusable data. Not executed.
+    NOT_FOUND = "not_found"
+    UNAVAILABLE = "unavailable"  # Known not to have been executed: refused connection, 429.
+    UNKNOWN = "unknown"  # May have been executed: read timeout, dropped connection, 5xx.
+    MISCONFIGURED = "misconfigured"  # Our key is missing, wrong or lacks a permission.
+    UNSUPPORTED = "unsupported"  # The capability matrix says no.
+
+
+OUTCOME_BY_FAILURE: dict[FailureKind, OutcomeClass] = {
+    FailureKind.DECLINED: OutcomeClass.DECLINED,
+    FailureKind.REJECTED: OutcomeClass.NOT_ATTEMPTED,
+    FailureKind.NOT_FOUND: OutcomeClass.NOT_ATTEMPTED,
+    FailureKind.UNAVAILABLE: OutcomeClass.NOT_ATTEMPTED,
+    FailureKind.UNKNOWN: OutcomeClass.UNKNOWN,
+    FailureKind.MISCONFIGURED: OutcomeClass.NOT_ATTEMPTED,
+    FailureKind.UNSUPPORTED: OutcomeClass.NOT_ATTEMPTED,
+}
+
+
+class ProviderFailure(Exception):
+    """A provider call that did not end in an answer, classified.
+
+    `fallback_reason` is set when another provider may be asked instead (after an unknown outcome is
+    resolved); `provider_object_id` names what a refused call created all the same (a declined Conekta
+    charge still has its order); `message` is for operators: no secrets, no personal data.
+    """
+
+    def __init__(
+        self,
+        kind: FailureKind,
+        message: str,
+        *,
+        code: str | None = None,
+        fallback_reason: FallbackReason | None = None,
+        decline: Decline | None = None,
+        provider_object_id: str | None = None,
+        request_id: str | None = None,
+        retry_after_seconds: float | None = None,
+    ) -> None:
+        super().__init__(f"{kind}: {message}")
+        self.kind = kind
+        self.message = message
+        self.code = code
+        self.fallback_reason = fallback_reason
+        self.decline = decline
+        self.provider_object_id = provider_object_id
+        self.request_id = request_id
+        self.retry_after_seconds = retry_after_seconds
+
+    @property
+    def outcome(self) -> OutcomeClass:
+        return OUTCOME_BY_FAILURE[self.kind]
+
+
+class WebhookRejected(Exception):
+    """The request is not an authentic webhook of this provider: answer 401 and store nothing."""
+
+
+class WebhookMalformed(Exception):
+    """Authentic but unreadable: answer 400 so that the provider shows it; store nothing."""
+
+
+class Capability(StrEnum):
+    """What a provider can do for us; the capability matrix in the docs is made from these."""
+
+    CARD_SUBSCRIPTION = "card_subscription"  # The provider's clock bills a stored card.
+    CARD_PAYMENT_METHOD = "card_payment_method"
+    CASH_VOUCHER = "cash_voucher"
+    BANK_TRANSFER = "bank_transfer"
+    REFUND = "refund"
+    CASH_REFUND = "cash_refund"
+    CANCEL_AT_PERIOD_END = "cancel_at_period_end"
+    TRIAL = "trial"
+    RETRY_INVOICE = "retry_invoice"
+
+
+class Capabilities(BaseModel):
+    """A row of the capability matrix."""
+
+    model_config = ConfigDict(frozen=True)
+
+    supports: frozenset[Capability]
+    currencies: frozenset[str] | None  # None: every currency that the account is enabled for.
+    refusals: dict[Capability, str] = {}  # Why not, in one sentence, where the reason helps.
+
+
+class _Request(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class CustomerDraft(_Request):
+    organization_id: str
+    name: str
+    email: str
+    phone: str | None = None
+    country: str | None = None
+
+
+class AttachPaymentMethod(_Request):
+    """`token` is what the provider's browser SDK made; a card number never comes this way."""
+
+    payment_method_id: str  # Ours: the idempotency key comes from it.
+    provider_customer_id: str
+    token: str
+    type: Instrument = Instrument.CARD
+
+
+class PlanDraft(_Request):
+    plan_id: str
+    name: str
+    billing_interval: BillingInterval
+    amount_minor: int
+    currency: str
+
+
+class SubscriptionDraft(_Request):
+    """`attempt_id` is the reference under which the first charge is found again."""
+
+    subscription_id: str
+    organization_id: str
+    invoice_id: str
+    attempt_id: str
+    provider_customer_id: str
+    provider_plan_id: str
+    provider_payment_method_id: str | None
+    trial_end: AwareDatetime | None = None
+
+
+class PreparedSubscription(_Request):
+    provider_subscription_id: str
+    provider_invoice_id: str | None  # None when there is nothing to pay yet (trial).
+
+
+class PaymentDraft(_Request):
+    """A one-off payment: a voucher or a transfer that the customer pays by hand."""
+
+    attempt_id: str
+    subscription_id: str | None
+    invoice_id: str
+    organization_id: str
+    provider_customer_id: str
+    customer_name: str
+    customer_email: str
+    instrument: Instrument
+    amount_minor: int
+    currency: str
+    description: str
+    created_at: AwareDatetime  # When the attempt began: bounds the search for an earlier try.
+    expires_at: AwareDatetime
+
+
+class RefundDraft(_Request):
+    refund_id: str
+    provider_payment_id: str
+    amount_minor: int
+    currency: str
+    reason: str
+    already_refunded_minor: int  # What we know of: providers without keys compare before they retry.
+
+
+class PaymentProvider(Protocol):
+    """One account at one provider. Objects are safe to share within one event loop."""
+
+    @property
+    def name(self) -> ProviderName: ...
+
+    @property
+    def account(self) -> str: ...
+
+    @property
+    def capabilities(self) -> Capabilities: ...
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+
+    async def ensure_customer(self, draft: CustomerDraft, *, retry: bool = False) -> str:
+        """The provider's customer id for this organization; `retry` says that an earlier call may
+        have made one, so a provider without idempotency keys has to look first."""
+
+    async def attach_payment_method(self, request: AttachPaymentMethod) -> PaymentMethodSnapshot: ...
+
+    async def detach_payment_method(
+        self, provider_customer_id: str, provider_payment_method_id: str
+    ) -> None:
+        """Forget the instrument; one that is gone already is fine."""
+
+    async def ensure_plan(self, draft: PlanDraft) -> str:
+        """The provider's price or plan id; amounts are immutable, so a new amount is a new id."""
+
+    async def prepare_subscription(
+        self, draft: SubscriptionDraft, *, retry: bool = False
+    ) -> PreparedSubscription: ...
+
+    async def commit_subscription(
+        self, draft: SubscriptionDraft, prepared: PreparedSubscription
+    ) -> SubscriptionSnapshot:
+        """Charge the first invoice. A decline raises ProviderFailure(DECLINED); 3-D Secure is an
+        `incomplete` snapshot whose `latest_invoice.next_action` says what the customer does."""
+
+    async def get_subscription(
+        self, provider_customer_id: str, provider_subscription_id: str
+    ) -> SubscriptionSnapshot: ...
+
+    async def cancel_subscription(
+        self, provider_customer_id: str, provider_subscription_id: str, *, at_period_end: bool
+    ) -> SubscriptionSnapshot:
+        """Cancel; one that is canceled already is fine and returns what is there."""
+
+    async def keep_subscription(
+        self, provider_customer_id: str, provider_subscription_id: str
+    ) -> SubscriptionSnapshot:
+        """Undo a cancellation at period end that has not happened yet."""
+
+    async def retry_invoice(
+        self,
+        provider_invoice_id: str,
+        *,
+        attempt_id: str,
+        provider_payment_method_id: str | None,
+    ) -> InvoiceSnapshot:
+        """Charge an open invoice again now; a decline raises ProviderFailure(DECLINED)."""
+
+    async def get_invoice(self, provider_invoice_id: str) -> InvoiceSnapshot: ...
+
+    async def prepare_payment(self, draft: PaymentDraft, *, retry: bool = False) -> str:
+        """The id of a payment object that cannot be paid yet."""
+
+    async def commit_payment(
+        self, draft: PaymentDraft, provider_payment_id: str
+    ) -> PaymentSnapshot:
+        """Make it payable: a `pending` snapshot with the voucher or CLABE in `next_action`."""
+
+    async def get_payment(self, provider_payment_id: str) -> PaymentSnapshot: ...
+
+    async def cancel_payment(self, provider_payment_id: str) -> PaymentSnapshot:
+        """Make sure that it can no longer be paid, and say what it came to: `canceled`, or
+        `succeeded` when the customer was faster."""
+
+    async def refund(self, draft: RefundDraft) -> RefundSnapshot: ...
+
+    def parse_webhook(self, raw: bytes, headers: Mapping[str, str]) -> ProviderEvent:
+        """Verify the raw bytes in constant time and translate. Raises WebhookRejected when the
+        signature is missing or wrong or no verification key is configured (fail closed), and
+        WebhookMalformed when an authentic body cannot be read. `headers` has lower-case names."""
