@@ -1,0 +1,1 @@
+"""Tables, migrations and queries. Nothing here is imported by a workflow."""

@@ -1,0 +1,209 @@
+"""Plans, subscriptions, invoices, and the ledgers of tries and of money."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from models.storage.base import Base, new_id
+
+
+class SubscriptionPlan(Base):
+    __tablename__ = "subscription_plans"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
+    application_id: Mapped[UUID] = mapped_column(ForeignKey("applications.id"), index=True)
+    name: Mapped[str]
+    description: Mapped[str | None]
+    features: Mapped[list[str]]
+    limits: Mapped[dict[str, int]]
+    trial_days: Mapped[int]
+    is_active: Mapped[bool]
+    created_at: Mapped[datetime]
+    updated_at: Mapped[datetime]
+
+
+class PlanPrice(Base):
+    """What a plan costs in one currency and interval; `provider_plan_ids` fills on first use."""
+
+    __tablename__ = "plan_prices"
+    __table_args__ = (
+        UniqueConstraint("plan_id", "currency", "billing_interval"),
+        CheckConstraint("amount_minor >= 0", name="amount_not_negative"),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
+    application_id: Mapped[UUID] = mapped_column(ForeignKey("applications.id"))
+    plan_id: Mapped[UUID] = mapped_column(ForeignKey("subscription_plans.id"))
+    currency: Mapped[str]
+    billing_interval: Mapped[str]
+    amount_minor: Mapped[int]
+    provider_plan_ids: Mapped[dict[str, str]]
+
+
+class Subscription(Base):
+    """The row that everybody reads. Only its workflow writes it, each time with a higher `version`.
+
+    The API inserts it once, with version 0 and the command in `opening`, before the workflow exists:
+    a subscription that was accepted is never lost, even while Temporal is away.
+    """
+
+    __tablename__ = "subscriptions"
+    __table_args__ = (
+        UniqueConstraint("provider", "account", "provider_subscription_id"),
+        Index("ix_subscriptions_page", "application_id", "id"),
+        Index(
+            "ix_subscriptions_not_opened",
+            "created_at",
+            postgresql_where=text("version = 0 AND status = 'incomplete'"),
+        ),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
+    application_id: Mapped[UUID] = mapped_column(ForeignKey("applications.id"))
+    organization_id: Mapped[UUID] = mapped_column(ForeignKey("organizations.id"), index=True)
+    plan_id: Mapped[UUID] = mapped_column(ForeignKey("subscription_plans.id"))
+    version: Mapped[int]
+    opening: Mapped[dict[str, Any]]
+    workflow_id: Mapped[str] = mapped_column(unique=True)
+    status: Mapped[str]
+    provider: Mapped[str | None]
+    account: Mapped[str]
+    provider_subscription_id: Mapped[str | None]
+    provider_customer_id: Mapped[str | None]
+    billing_interval: Mapped[str]
+    payment_method_type: Mapped[str]
+    payment_method_id: Mapped[UUID | None] = mapped_column(ForeignKey("payment_methods.id"))
+    currency: Mapped[str]
+    amount_minor: Mapped[int]
+    time_zone: Mapped[str]
+    current_period_start: Mapped[datetime | None]
+    current_period_end: Mapped[datetime | None]
+    paid_ahead_until: Mapped[datetime | None]
+    trial_end: Mapped[datetime | None]
+    cancel_at_period_end: Mapped[bool]
+    canceled_at: Mapped[datetime | None]
+    access_until: Mapped[datetime | None]
+    pending_change: Mapped[dict[str, Any] | None]
+    next_step_at: Mapped[datetime | None]
+    next_step: Mapped[str | None]
+    metadata_: Mapped[dict[str, Any]] = mapped_column("metadata")
+    created_at: Mapped[datetime]
+    updated_at: Mapped[datetime]
+
+
+class Invoice(Base):
+    """One bill. `amount_paid_minor` is what was applied to it, never more than `amount_minor`."""
+
+    __tablename__ = "invoices"
+    __table_args__ = (
+        UniqueConstraint("provider", "account", "provider_invoice_id"),
+        Index("ix_invoices_page", "application_id", "id"),
+        CheckConstraint("amount_minor >= 0", name="amount_not_negative"),
+        CheckConstraint(
+            "amount_paid_minor BETWEEN 0 AND amount_minor", name="paid_within_the_amount"
+        ),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
+    application_id: Mapped[UUID] = mapped_column(ForeignKey("applications.id"))
+    organization_id: Mapped[UUID] = mapped_column(ForeignKey("organizations.id"))
+    subscription_id: Mapped[UUID] = mapped_column(ForeignKey("subscriptions.id"), index=True)
+    provider: Mapped[str | None]
+    account: Mapped[str]
+    provider_invoice_id: Mapped[str | None]
+    amount_minor: Mapped[int]
+    amount_paid_minor: Mapped[int]
+    amount_refunded_minor: Mapped[int]
+    currency: Mapped[str]
+    status: Mapped[str]
+    period_start: Mapped[datetime | None]
+    period_end: Mapped[datetime | None]
+    invoice_date: Mapped[datetime]
+    due_date: Mapped[datetime]
+    paid_at: Mapped[datetime | None]
+    hosted_invoice_url: Mapped[str | None]
+    invoice_pdf: Mapped[str | None]
+
+
+class ChargeAttempt(Base):
+    """One try at one invoice with one provider, written before the provider is called.
+
+    Rows are never deleted, and a trigger holds the outcome to `OUTCOME_TRANSITIONS`. The partial unique
+    index is invariant 1: an invoice has at most one attempt whose outcome is still open.
+    """
+
+    __tablename__ = "charge_attempts"
+    __table_args__ = (
+        Index(
+            "uq_charge_attempts_one_open_per_invoice",
+            "invoice_id",
+            unique=True,
+            postgresql_where=text("outcome IN ('unknown', 'pending')"),
+        ),
+        Index("ix_charge_attempts_provider_object", "provider", "account", "provider_object_id"),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
+    application_id: Mapped[UUID] = mapped_column(ForeignKey("applications.id"))
+    subscription_id: Mapped[UUID] = mapped_column(ForeignKey("subscriptions.id"), index=True)
+    invoice_id: Mapped[UUID] = mapped_column(ForeignKey("invoices.id"), index=True)
+    provider: Mapped[str]
+    account: Mapped[str]
+    instrument: Mapped[str]
+    amount_minor: Mapped[int]
+    currency: Mapped[str]
+    outcome: Mapped[str]
+    reason: Mapped[str | None]
+    provider_object_id: Mapped[str | None]
+    next_action: Mapped[dict[str, Any] | None]
+    started_at: Mapped[datetime]
+    finished_at: Mapped[datetime | None]
+
+
+class Payment(Base):
+    """Money that moved, as a provider told us: append-only, one row per movement.
+
+    `applied_minor` of a capture pays its invoice; the rest is unapplied money, kept in sight.
+    """
+
+    __tablename__ = "payments"
+    __table_args__ = (
+        UniqueConstraint("provider", "account", "kind", "provider_charge_id"),
+        CheckConstraint("amount_minor > 0", name="amount_positive"),
+        CheckConstraint("applied_minor BETWEEN 0 AND amount_minor", name="applied_within_amount"),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
+    application_id: Mapped[UUID] = mapped_column(ForeignKey("applications.id"), index=True)
+    subscription_id: Mapped[UUID] = mapped_column(ForeignKey("subscriptions.id"), index=True)
+    invoice_id: Mapped[UUID] = mapped_column(ForeignKey("invoices.id"), index=True)
+    attempt_id: Mapped[UUID | None] = mapped_column(ForeignKey("charge_attempts.id"))
+    provider: Mapped[str]
+    account: Mapped[str]
+    provider_charge_id: Mapped[str]
+    kind: Mapped[str]  # capture | refund
+    amount_minor: Mapped[int]
+    applied_minor: Mapped[int]
+    currency: Mapped[str]
+    occurred_at: Mapped[datetime]
+    recorded_at: Mapped[datetime]
+
+
+class FallbackEvent(Base):
+    """One provider was asked, another one did it."""
+
+    __tablename__ = "fallback_events"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
+    application_id: Mapped[UUID] = mapped_column(ForeignKey("applications.id"), index=True)
+    subscription_id: Mapped[UUID] = mapped_column(ForeignKey("subscriptions.id"), index=True)
+    invoice_id: Mapped[UUID | None] = mapped_column(ForeignKey("invoices.id"))
+    attempted_provider: Mapped[str]
+    fallback_provider: Mapped[str]
+    reason: Mapped[str]
+    timestamp: Mapped[datetime]
