@@ -1,0 +1,113 @@
+"""What the API may tell a workflow, and what it hears back. Commands are Temporal Updates."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict
+
+from models.events import ProviderEvent
+from models.outcomes import Instrument, ProviderName
+from models.states import SubscriptionStatus
+from models.subscription import SubscriptionState, SubscriptionTerms
+
+# Names on the wire, fixed: histories and callers refer to them.
+TASK_QUEUE = "abono"
+PROVIDER_TASK_QUEUES: dict[ProviderName, str] = {
+    provider: f"{TASK_QUEUE}-{provider}" for provider in ProviderName
+}
+
+
+def subscription_workflow_id(subscription_id: UUID) -> str:
+    return f"subscription/{subscription_id}"
+
+
+def payment_workflow_id(attempt_id: UUID) -> str:
+    return f"payment/{attempt_id}"
+
+
+def resolve_workflow_id(attempt_id: UUID) -> str:
+    return f"resolve/{attempt_id}"
+
+
+def payment_method_workflow_id(payment_method_id: UUID) -> str:
+    return f"payment-method/{payment_method_id}"
+
+
+class SubscriptionInput(BaseModel):
+    """The argument of SubscriptionWorkflow, at its start and at every continue-as-new."""
+
+    terms: SubscriptionTerms
+    state: SubscriptionState = SubscriptionState()
+
+
+class Command(BaseModel):
+    """`actor` is who asked (`key:<prefix>`, `operator:<name>`), for the audit log."""
+
+    model_config = ConfigDict(frozen=True)
+
+    actor: str
+
+
+class Open(Command):
+    """Update `open`: returns when the first step is known, or leaves it running."""
+
+
+class Cancel(Command):
+    """Update `cancel`."""
+
+    immediately: bool = False
+
+
+class Resume(Command):
+    """Update `resume`: takes a cancellation at period end back."""
+
+
+class RetryPayment(Command):
+    """Update `retry_payment`: charge the open invoice now, optionally with another stored card."""
+
+    payment_method_id: UUID | None = None
+
+
+class CommandResult(BaseModel):
+    """`settled` is false while a provider has not answered yet: the API says 202 then."""
+
+    status: SubscriptionStatus
+    settled: bool
+    detail: str | None = None
+
+
+class InboxEvent(BaseModel):
+    """A provider event with the id of its inbox row: the acknowledgement goes to that row."""
+
+    id: UUID
+    event: ProviderEvent
+
+
+class ProviderEvents(BaseModel):
+    """Signal `provider_events`: everything that is due for one workflow, in the order received."""
+
+    events: list[InboxEvent]
+
+
+class AddPaymentMethodInput(BaseModel):
+    """The argument of PaymentMethodWorkflow. The token stays in the request to the activity: a
+    single-use reference made in the browser, worthless without our provider key."""
+
+    payment_method_id: UUID
+    application_id: UUID
+    organization_id: UUID
+    provider: ProviderName
+    token: str
+    type: Instrument
+    set_as_default: bool = False
+
+
+class PaymentMethodResult(BaseModel):
+    """`status`: active | failed. `failure_code` and `failure_message` are fit for the customer."""
+
+    status: str
+    failure_code: str | None = None
+    failure_message: str | None = None
+    snapshot: dict[str, Any] | None = None

@@ -1,0 +1,110 @@
+"""Which provider collects, decided from data: total, explained, and the same every time.
+
+Order of rules: a forced provider (no fallback), a product purchase goes to Polar, Mexico goes to
+Conekta, everyone else to Stripe; Stripe is everybody's fallback.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from pydantic import BaseModel, ConfigDict
+
+from models.outcomes import Instrument, ProviderName
+
+
+class TransactionType(StrEnum):
+    SUBSCRIPTION = "subscription"
+    PURCHASE = "purchase"
+
+
+class ProviderAbility(BaseModel):
+    """What one provider can do here and now. `currencies` None means any."""
+
+    model_config = ConfigDict(frozen=True)
+
+    configured: bool
+    instruments: frozenset[Instrument]
+    currencies: frozenset[str] | None = None
+
+
+class RoutingFacts(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+    transaction_type: TransactionType = TransactionType.SUBSCRIPTION
+    country: str | None  # ISO 3166-1 alpha-2.
+    instrument: Instrument
+    currency: str
+    force_provider: ProviderName | None = None
+    # A stored instrument belongs to one provider: a card token means nothing to another.
+    payment_method_provider: ProviderName | None = None
+    abilities: dict[ProviderName, ProviderAbility]
+
+
+class Refusal(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+    provider: ProviderName
+    code: str  # provider_not_configured | instrument | currency | payment_method
+    detail: str
+
+
+class RoutingDecision(BaseModel):
+    """`candidates` in the order in which they are asked; empty means that nobody can collect."""
+
+    model_config = ConfigDict(frozen=True)
+
+    rule: str
+    preferred: ProviderName
+    candidates: list[ProviderName]
+    refusals: list[Refusal]
+
+
+def decide_route(facts: RoutingFacts) -> RoutingDecision:
+    """Apply the rules to the facts. Never raises and never guesses: what is refused says why."""
+    rule, order = _preference(facts)
+    refusals = [refusal for provider in order if (refusal := _refuse(facts, provider)) is not None]
+    refused = {refusal.provider for refusal in refusals}
+    return RoutingDecision(
+        rule=rule,
+        preferred=order[0],
+        candidates=[provider for provider in order if provider not in refused],
+        refusals=refusals,
+    )
+
+
+def _preference(facts: RoutingFacts) -> tuple[str, list[ProviderName]]:
+    if facts.force_provider is not None:
+        return "forced_provider", [facts.force_provider]
+    if facts.transaction_type is TransactionType.PURCHASE:
+        return "product_purchase", [ProviderName.POLAR, ProviderName.STRIPE]
+    if facts.country == "MX":
+        return "mexico", [ProviderName.CONEKTA, ProviderName.STRIPE]
+    return "everyone_else", [ProviderName.STRIPE]
+
+
+def _refuse(facts: RoutingFacts, provider: ProviderName) -> Refusal | None:
+    ability = facts.abilities.get(provider)
+    if ability is None or not ability.configured:
+        return Refusal(
+            provider=provider,
+            code="provider_not_configured",
+            detail=f"{provider} has no API key here",
+        )
+    if facts.instrument not in ability.instruments:
+        return Refusal(
+            provider=provider,
+            code="instrument",
+            detail=f"{provider} cannot collect {facts.instrument} for a {facts.transaction_type}",
+        )
+    if ability.currencies is not None and facts.currency not in ability.currencies:
+        return Refusal(
+            provider=provider, code="currency", detail=f"{provider} does not take {facts.currency}"
+        )
+    if facts.payment_method_provider not in {None, provider}:
+        return Refusal(
+            provider=provider,
+            code="payment_method",
+            detail=f"the stored payment method belongs to {facts.payment_method_provider}",
+        )
+    return None

@@ -1,0 +1,262 @@
+"""A subscription as its workflow knows it: the terms it was opened on, and its state.
+
+The state is also the argument of continue-as-new, so new fields need a default: an old history must
+still decode.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict
+
+from models.calendar import BillingInterval
+from models.outcomes import Instrument, OutcomeClass, ProviderName
+from models.states import SubscriptionStatus
+
+
+class BillingClock(StrEnum):
+    """Who decides when the next period is charged."""
+
+    PROVIDER = "provider"  # Cards: the provider's subscription charges, the workflow follows.
+    ENGINE = "engine"  # Vouchers and transfers: the workflow makes the invoice and the voucher.
+
+
+CLOCK_BY_INSTRUMENT: dict[Instrument, BillingClock] = {
+    Instrument.CARD: BillingClock.PROVIDER,
+    Instrument.OXXO: BillingClock.ENGINE,
+    Instrument.SPEI: BillingClock.ENGINE,
+}
+
+
+class BillingPolicy(BaseModel):
+    """How patient the engine is. Data, so that a plan can have its own.
+
+    `retry_after_days`: from one soft decline to the next try; hard declines are never retried.
+    Stripe's own default window is two weeks, and so is the sum of ours.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    lead: timedelta = timedelta(days=3)  # A voucher is issued this long before the period it pays.
+    voucher_lifetime: timedelta = timedelta(days=3)  # OXXO's usual time to pay.
+    transfer_lifetime: timedelta = timedelta(days=3)
+    reminder_before_expiry: timedelta = timedelta(days=1)
+    vouchers_max: int = 3  # Per invoice; then the engine gives up.
+    expiry_grace: timedelta = timedelta(minutes=15)  # Conekta reports within 10 minutes.
+    retry_after_days: tuple[int, ...] = (3, 5, 6)
+    first_payment_window: timedelta = timedelta(hours=23)  # Stripe drops an unpaid start then.
+    provider_check_grace: timedelta = timedelta(hours=2)  # Stripe finalises an invoice after 1 h.
+    provider_unavailable_retries: tuple[timedelta, ...] = (
+        timedelta(seconds=30),
+        timedelta(minutes=5),
+        timedelta(hours=1),
+        timedelta(hours=6),
+        timedelta(hours=24),
+    )
+
+
+class SubscriptionTerms(BaseModel):
+    """What was agreed when the subscription was opened. No personal data: names and addresses stay
+    in PostgreSQL, where the activity that needs them looks them up."""
+
+    model_config = ConfigDict(frozen=True)
+
+    subscription_id: UUID
+    application_id: UUID
+    organization_id: UUID
+    plan_id: UUID
+    plan_name: str
+    billing_interval: BillingInterval
+    amount_minor: int
+    currency: str
+    instrument: Instrument
+    payment_method_id: UUID | None = None
+    country: str | None = None
+    time_zone: str = "UTC"
+    trial_days: int = 0
+    force_provider: ProviderName | None = None
+    policy: BillingPolicy = BillingPolicy()
+
+    @property
+    def clock(self) -> BillingClock:
+        return CLOCK_BY_INSTRUMENT[self.instrument]
+
+
+class OpenInvoice(BaseModel):
+    """The one invoice that money is being collected for."""
+
+    invoice_id: UUID
+    provider_invoice_id: str | None = None
+    amount_minor: int
+    currency: str
+    amount_paid_minor: int = 0
+    first: bool = False
+    period_number: int = 0
+    period_start: AwareDatetime | None = None
+    period_end: AwareDatetime | None = None
+    due_at: AwareDatetime
+    created_at: AwareDatetime
+    attempt_id: UUID | None = None  # The attempt whose outcome is open.
+    vouchers_issued: int = 0
+    declines: int = 0
+    provider_failures: int = 0
+    candidate: int = 0  # Index into the routing decision's candidates.
+    next_try_at: AwareDatetime | None = None
+
+
+class SubscriptionState(BaseModel):
+    """Everything that the workflow remembers from one run to the next."""
+
+    version: int = 0
+    status: SubscriptionStatus = SubscriptionStatus.INCOMPLETE
+    opened: bool = False
+    candidates: list[ProviderName] = []
+    provider: ProviderName | None = None
+    provider_subscription_id: str | None = None
+    provider_customer_id: str | None = None
+    payment_method_id: UUID | None = None
+    anchor_at: AwareDatetime | None = None
+    period_number: int = 0
+    current_period_start: AwareDatetime | None = None
+    current_period_end: AwareDatetime | None = None
+    paid_ahead_until: AwareDatetime | None = None
+    trial_end: AwareDatetime | None = None
+    created_at: AwareDatetime | None = None
+    cancel_at_period_end: bool = False
+    cancel_requested: bool = False
+    canceled_at: AwareDatetime | None = None
+    access_until: AwareDatetime | None = None
+    invoice: OpenInvoice | None = None
+    provider_looked_at: AwareDatetime | None = None
+    past_due_since: AwareDatetime | None = None
+    events_sent: int = 0  # Sequence of outbound events, so that they stay in order.
+    # Ids of provider events already applied, newest last: bounded, because the inbox has the last word.
+    applied_event_ids: list[UUID] = []
+
+
+APPLIED_EVENT_IDS_MAX = 200
+
+
+class InvoiceProjection(BaseModel):
+    """An invoice row as it should be. Fields that are None leave what is there."""
+
+    id: UUID
+    provider: ProviderName | None = None
+    provider_invoice_id: str | None = None
+    amount_minor: int
+    currency: str
+    amount_paid_minor: int = 0
+    amount_refunded_minor: int = 0
+    status: str
+    period_start: AwareDatetime | None = None
+    period_end: AwareDatetime | None = None
+    invoice_date: AwareDatetime
+    due_date: AwareDatetime
+    paid_at: AwareDatetime | None = None
+    hosted_invoice_url: str | None = None
+    invoice_pdf: str | None = None
+
+
+class AttemptProjection(BaseModel):
+    """The outcome of an attempt. `instrument`, `amount_minor` and `started_at` are used when the row
+    is new: a try that the provider made by its own clock."""
+
+    id: UUID
+    invoice_id: UUID
+    provider: ProviderName
+    instrument: Instrument
+    amount_minor: int
+    currency: str
+    outcome: OutcomeClass
+    reason: str | None = None
+    provider_object_id: str | None = None
+    started_at: AwareDatetime
+    finished_at: AwareDatetime | None = None
+
+
+class PaymentProjection(BaseModel):
+    """A movement of money to be written into the ledger, once per provider's own id."""
+
+    id: UUID
+    invoice_id: UUID
+    attempt_id: UUID | None = None
+    provider: ProviderName
+    provider_charge_id: str
+    kind: str  # capture | refund
+    amount_minor: int
+    applied_minor: int
+    currency: str
+    occurred_at: AwareDatetime
+
+
+class FallbackProjection(BaseModel):
+    id: UUID
+    invoice_id: UUID | None = None
+    attempted_provider: ProviderName
+    fallback_provider: ProviderName
+    reason: str
+    timestamp: AwareDatetime
+
+
+class AuditProjection(BaseModel):
+    id: UUID
+    actor: str
+    action: str
+    before: dict[str, Any]
+    after: dict[str, Any]
+
+
+class OutboundProjection(BaseModel):
+    id: UUID
+    sequence: int
+    type: str
+    data: dict[str, Any]
+
+
+class AppliedEvent(BaseModel):
+    """`id` is the inbox row's; `disposition` says in a word or two what was done with it."""
+
+    id: UUID
+    disposition: str
+
+
+class SubscriptionProjection(BaseModel):
+    """The subscription row as the workflow sees it at `version`."""
+
+    id: UUID
+    version: int
+    status: SubscriptionStatus
+    provider: ProviderName | None
+    provider_subscription_id: str | None
+    provider_customer_id: str | None
+    payment_method_id: UUID | None
+    current_period_start: AwareDatetime | None
+    current_period_end: AwareDatetime | None
+    paid_ahead_until: AwareDatetime | None
+    trial_end: AwareDatetime | None
+    cancel_at_period_end: bool
+    canceled_at: AwareDatetime | None
+    access_until: AwareDatetime | None
+    pending_change: dict[str, Any] | None
+    next_step: str | None
+    next_step_at: AwareDatetime | None
+
+
+class ProjectionBatch(BaseModel):
+    """All that one step changed, for one transaction (invariant 5)."""
+
+    application_id: UUID
+    organization_id: UUID
+    subscription: SubscriptionProjection
+    invoices: list[InvoiceProjection] = []
+    attempts: list[AttemptProjection] = []
+    payments: list[PaymentProjection] = []
+    fallbacks: list[FallbackProjection] = []
+    audit: list[AuditProjection] = []
+    outbound: list[OutboundProjection] = []
+    applied_events: list[AppliedEvent] = []
+    recorded_at: AwareDatetime
