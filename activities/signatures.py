@@ -1,0 +1,165 @@
+"""The activities as workflows see them: names and types, no code behind them.
+
+Provider calls run on the queue of their provider, one remote activity each. Local activities run
+inside the workflow's own worker: database writes, one transaction per step.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from uuid import UUID
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict
+from temporalio import activity
+
+from models.commands import AddPaymentMethodInput, PaymentMethodResult
+from models.outcomes import FallbackReason, NextAction, OutcomeClass, ProviderName
+from models.routing import RoutingDecision
+from models.snapshots import (
+    Decline,
+    InvoiceSnapshot,
+    PaymentSnapshot,
+    SubscriptionSnapshot,
+)
+from models.subscription import InvoiceProjection, ProjectionBatch, SubscriptionTerms
+
+
+class _Message(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class AttemptRequest(_Message):
+    """One try at one invoice: what the ledger has to say before the provider is called."""
+
+    attempt_id: UUID
+    provider: ProviderName
+    terms: SubscriptionTerms
+    invoice: InvoiceProjection
+    started_at: AwareDatetime
+    payment_method_id: UUID | None = None
+
+
+class IssuePayment(AttemptRequest):
+    """Make a voucher or a transfer that the customer can pay until `expires_at`."""
+
+    expires_at: AwareDatetime
+    remind_at: AwareDatetime | None = None
+    expiry_grace_seconds: int
+    report_issue: bool = False  # Tell the parent as soon as there is something to pay.
+
+
+class OpenProviderSubscription(AttemptRequest):
+    trial_end: AwareDatetime | None = None
+
+
+class RetryInvoice(AttemptRequest):
+    provider_invoice_id: str
+    provider_customer_id: str | None = None
+
+
+class SettleAttempt(_Message):
+    """Ask the provider what became of an attempt whose answer was lost: adopt it or undo it."""
+
+    attempt_id: UUID
+    provider: ProviderName
+    terms: SubscriptionTerms
+    now: AwareDatetime
+
+
+class AttemptResult(_Message):
+    """What came of an attempt. The snapshots are the provider's truth at that moment."""
+
+    attempt_id: UUID
+    provider: ProviderName
+    outcome: OutcomeClass
+    reason: str | None = None
+    fallback_reason: FallbackReason | None = None
+    provider_object_id: str | None = None
+    decline: Decline | None = None
+    next_action: NextAction | None = None
+    payment: PaymentSnapshot | None = None
+    invoice: InvoiceSnapshot | None = None
+    subscription: SubscriptionSnapshot | None = None
+
+
+class PaymentReference(_Message):
+    provider: ProviderName
+    provider_payment_id: str
+
+
+class SubscriptionReference(_Message):
+    provider: ProviderName
+    provider_customer_id: str
+    provider_subscription_id: str
+    at_period_end: bool = False
+
+
+class PendingPaymentResult(_Message):
+    """How a voucher or transfer ended, for the workflow that asked for it."""
+
+    attempt: AttemptResult
+    event_ids: list[UUID] = []
+
+
+class RouteRequest(_Message):
+    terms: SubscriptionTerms
+
+
+class ProviderCalls(ABC):
+    """Remote activities, on the queue of the provider that they name."""
+
+    @activity.defn(name="issue_payment")
+    @abstractmethod
+    async def issue_payment(self, request: IssuePayment) -> AttemptResult: ...
+
+    @activity.defn(name="open_provider_subscription")
+    @abstractmethod
+    async def open_provider_subscription(
+        self, request: OpenProviderSubscription
+    ) -> AttemptResult: ...
+
+    @activity.defn(name="retry_invoice")
+    @abstractmethod
+    async def retry_invoice(self, request: RetryInvoice) -> AttemptResult: ...
+
+    @activity.defn(name="settle_attempt")
+    @abstractmethod
+    async def settle_attempt(self, request: SettleAttempt) -> AttemptResult: ...
+
+    @activity.defn(name="read_payment")
+    @abstractmethod
+    async def read_payment(self, reference: PaymentReference) -> PaymentSnapshot: ...
+
+    @activity.defn(name="void_payment")
+    @abstractmethod
+    async def void_payment(self, reference: PaymentReference) -> PaymentSnapshot: ...
+
+    @activity.defn(name="read_subscription")
+    @abstractmethod
+    async def read_subscription(self, reference: SubscriptionReference) -> SubscriptionSnapshot: ...
+
+    @activity.defn(name="cancel_subscription")
+    @abstractmethod
+    async def cancel_subscription(
+        self, reference: SubscriptionReference
+    ) -> SubscriptionSnapshot: ...
+
+    @activity.defn(name="keep_subscription")
+    @abstractmethod
+    async def keep_subscription(self, reference: SubscriptionReference) -> SubscriptionSnapshot: ...
+
+    @activity.defn(name="add_payment_method")
+    @abstractmethod
+    async def add_payment_method(self, request: AddPaymentMethodInput) -> PaymentMethodResult: ...
+
+
+class Records(ABC):
+    """Local activities: PostgreSQL only."""
+
+    @activity.defn(name="record")
+    @abstractmethod
+    async def record(self, batch: ProjectionBatch) -> None: ...
+
+    @activity.defn(name="choose_route")
+    @abstractmethod
+    async def choose_route(self, request: RouteRequest) -> RoutingDecision: ...

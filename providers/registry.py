@@ -1,0 +1,57 @@
+"""The providers that this process can talk to. One without a key is simply not there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from models.outcomes import Instrument, ProviderName
+from models.routing import ProviderAbility, TransactionType
+from providers.protocol import Capability, PaymentProvider
+
+# What a provider must be able to do to collect an instrument for a subscription.
+CAPABILITY_BY_INSTRUMENT: dict[Instrument, Capability] = {
+    Instrument.CARD: Capability.CARD_SUBSCRIPTION,
+    Instrument.OXXO: Capability.CASH_VOUCHER,
+    Instrument.SPEI: Capability.BANK_TRANSFER,
+}
+
+
+class ProviderRegistry:
+    """Looks providers up by name and tells routing what each can do."""
+
+    def __init__(self, providers: Mapping[ProviderName, PaymentProvider]) -> None:
+        self._providers = dict(providers)
+
+    def get(self, name: ProviderName) -> PaymentProvider | None:
+        """The adapter, or None when this provider has no key here."""
+        return self._providers.get(name)
+
+    def names(self) -> list[ProviderName]:
+        return list(self._providers)
+
+    def abilities(
+        self, transaction_type: TransactionType = TransactionType.SUBSCRIPTION
+    ) -> dict[ProviderName, ProviderAbility]:
+        """What each provider can collect for a subscription, for the routing rules."""
+        if transaction_type is not TransactionType.SUBSCRIPTION:
+            return {}
+        return {name: _ability(self._providers.get(name)) for name in ProviderName}
+
+    async def aclose(self) -> None:
+        for provider in self._providers.values():
+            await provider.aclose()
+
+
+def _ability(provider: PaymentProvider | None) -> ProviderAbility:
+    if provider is None:
+        return ProviderAbility(configured=False, instruments=frozenset())
+    supports = provider.capabilities.supports
+    return ProviderAbility(
+        configured=True,
+        instruments=frozenset(
+            instrument
+            for instrument, capability in CAPABILITY_BY_INSTRUMENT.items()
+            if capability in supports
+        ),
+        currencies=provider.capabilities.currencies,
+    )
