@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict
@@ -92,14 +91,13 @@ class ProviderEvents(BaseModel):
 
 
 class AddPaymentMethodInput(BaseModel):
-    """The argument of PaymentMethodWorkflow. The token stays in the request to the activity: a
-    single-use reference made in the browser, worthless without our provider key."""
+    """The argument of PaymentMethodWorkflow. The browser's token is not in it: it waits in the row's
+    `setup_token` until the provider has taken it, so that no history ever holds it."""
 
     payment_method_id: UUID
     application_id: UUID
     organization_id: UUID
     provider: ProviderName
-    token: str
     type: Instrument
     set_as_default: bool = False
 
@@ -110,4 +108,3 @@ class PaymentMethodResult(BaseModel):
     status: str
     failure_code: str | None = None
     failure_message: str | None = None
-    snapshot: dict[str, Any] | None = None

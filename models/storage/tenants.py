@@ -91,6 +91,7 @@ class PaymentMethod(Base):
     type: Mapped[str]
     status: Mapped[str]
     failure_code: Mapped[str | None]
+    setup_token: Mapped[str | None]  # What the browser gave, until the provider has taken it.
     last4: Mapped[str | None]
     brand: Mapped[str | None]
     exp_month: Mapped[int | None]

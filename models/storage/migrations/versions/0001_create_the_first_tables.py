@@ -202,6 +202,7 @@ def upgrade() -> None:
         sa.Column("type", sa.Text(), nullable=False),
         sa.Column("status", sa.Text(), nullable=False),
         sa.Column("failure_code", sa.Text(), nullable=True),
+        sa.Column("setup_token", sa.Text(), nullable=True),
         sa.Column("last4", sa.Text(), nullable=True),
         sa.Column("brand", sa.Text(), nullable=True),
         sa.Column("exp_month", sa.BigInteger(), nullable=True),
