@@ -101,6 +101,13 @@ class PendingPaymentResult(_Message):
     event_ids: list[UUID] = []
 
 
+class ClosePaymentMethod(_Message):
+    """Write down that a payment method could not be added."""
+
+    request: AddPaymentMethodInput
+    failure_code: str
+
+
 class RouteRequest(_Message):
     terms: SubscriptionTerms
 
@@ -148,9 +155,17 @@ class ProviderCalls(ABC):
     @abstractmethod
     async def keep_subscription(self, reference: SubscriptionReference) -> SubscriptionSnapshot: ...
 
+
+class PaymentMethodCalls(ABC):
+    """Remote activities about stored instruments, on the same queues."""
+
     @activity.defn(name="add_payment_method")
     @abstractmethod
     async def add_payment_method(self, request: AddPaymentMethodInput) -> PaymentMethodResult: ...
+
+    @activity.defn(name="close_payment_method")
+    @abstractmethod
+    async def close_payment_method(self, closing: ClosePaymentMethod) -> None: ...
 
 
 class Records(ABC):

@@ -1,0 +1,135 @@
+"""The billed organization as a provider knows it: looked up here, so that no name or e-mail address
+ever travels through a workflow's history."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import select, update
+from sqlalchemy.dialects.postgresql import insert
+
+from models.storage.engine import Sessions
+from models.storage.tables import (
+    Organization,
+    PaymentMethod,
+    PlanPrice,
+    ProviderCustomer,
+    new_id,
+)
+from models.subscription import SubscriptionTerms
+from providers.protocol import CustomerDraft, PaymentProvider, PlanDraft
+
+
+class Customers:
+    """Every query names the application: an id from elsewhere finds nothing."""
+
+    def __init__(self, sessions: Sessions) -> None:
+        self._sessions = sessions
+
+    async def organization(self, application_id: UUID, organization_id: UUID) -> Organization:
+        async with self._sessions() as session:
+            found = await session.scalars(
+                select(Organization).where(
+                    Organization.id == organization_id,
+                    Organization.application_id == application_id,
+                )
+            )
+            return found.one()
+
+    async def ensure(
+        self, provider: PaymentProvider, organization: Organization, *, retry: bool, at: datetime
+    ) -> str:
+        """The provider's customer id, made on first use. Raises ProviderFailure."""
+        async with self._sessions() as session:
+            known = await session.scalar(
+                select(ProviderCustomer.provider_customer_id).where(
+                    ProviderCustomer.application_id == organization.application_id,
+                    ProviderCustomer.organization_id == organization.id,
+                    ProviderCustomer.provider == provider.name,
+                    ProviderCustomer.account == provider.account,
+                )
+            )
+        if known is not None:
+            return known
+        made = await provider.ensure_customer(
+            CustomerDraft(
+                organization_id=str(organization.id),
+                name=organization.name,
+                email=organization.email,
+                phone=organization.phone,
+                country=organization.country,
+            ),
+            retry=retry,
+        )
+        return await self._keep(provider, organization, made, at)
+
+    async def _keep(
+        self, provider: PaymentProvider, organization: Organization, made: str, at: datetime
+    ) -> str:
+        """Store the id; when two activities made one each, both go on with the first."""
+        key = {
+            "application_id": organization.application_id,
+            "organization_id": organization.id,
+            "provider": provider.name,
+            "account": provider.account,
+        }
+        async with self._sessions.begin() as session:
+            await session.execute(
+                insert(ProviderCustomer)
+                .values(id=new_id(), provider_customer_id=made, created_at=at, **key)
+                .on_conflict_do_nothing()
+            )
+            kept = await session.scalar(
+                select(ProviderCustomer.provider_customer_id).filter_by(**key)
+            )
+        return kept or made
+
+    async def payment_method(self, terms: SubscriptionTerms, id_: UUID | None) -> str | None:
+        """The provider's id of a stored instrument of this organization, if it is usable."""
+        if id_ is None:
+            return None
+        async with self._sessions() as session:
+            return await session.scalar(
+                select(PaymentMethod.provider_payment_method_id).where(
+                    PaymentMethod.id == id_,
+                    PaymentMethod.application_id == terms.application_id,
+                    PaymentMethod.organization_id == terms.organization_id,
+                    PaymentMethod.status == "active",
+                )
+            )
+
+    async def ensure_plan(self, provider: PaymentProvider, terms: SubscriptionTerms) -> str:
+        """The provider's price or plan for these terms, made on first use. Raises ProviderFailure.
+
+        It is kept beside our price only while the price is what the terms say: a subscription keeps
+        the amount it was opened with.
+        """
+        account = f"{provider.name}:{provider.account}"
+        where = (
+            PlanPrice.plan_id == terms.plan_id,
+            PlanPrice.application_id == terms.application_id,
+            PlanPrice.currency == terms.currency,
+            PlanPrice.billing_interval == terms.billing_interval,
+            PlanPrice.amount_minor == terms.amount_minor,
+        )
+        async with self._sessions() as session:
+            known = await session.scalar(select(PlanPrice.provider_plan_ids).where(*where))
+        if known and account in known:
+            return known[account]
+        made = await provider.ensure_plan(
+            PlanDraft(
+                plan_id=str(terms.plan_id),
+                name=terms.plan_name,
+                billing_interval=terms.billing_interval,
+                amount_minor=terms.amount_minor,
+                currency=terms.currency,
+            )
+        )
+        async with self._sessions.begin() as session:
+            await session.execute(
+                update(PlanPrice)
+                .where(*where)
+                .values(provider_plan_ids=PlanPrice.provider_plan_ids.op("||")({account: made}))
+            )
+        return made

@@ -1,0 +1,127 @@
+"""The attempts ledger: written before a provider is called, and again when its answer is known."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from activities.signatures import AttemptRequest, AttemptResult
+from models.outcomes import OutcomeClass
+from models.storage.engine import Sessions
+from models.storage.tables import ChargeAttempt, Invoice
+from models.subscription import InvoiceProjection, SubscriptionTerms
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """`fresh`: this call wrote the attempt. `blocked`: another attempt at the invoice is still open,
+    so this one must not start. Otherwise an earlier run of the activity got this far."""
+
+    fresh: bool
+    blocked: bool = False
+    outcome: OutcomeClass = OutcomeClass.UNKNOWN
+    provider_object_id: str | None = None
+
+
+class Ledger:
+    def __init__(self, sessions: Sessions, account: str = "default") -> None:
+        self._sessions = sessions
+        self._account = account
+
+    async def begin(self, request: AttemptRequest) -> Beginning:
+        """Write the attempt as `unknown`, which is what it is from this moment on.
+
+        The partial unique index lets one open attempt per invoice through (invariant 1), whoever
+        asks and however many workers run.
+        """
+        async with self._sessions.begin() as session:
+            await upsert_invoice(session, request.terms, request.invoice, self._account)
+            inserted = await session.scalar(
+                insert(ChargeAttempt)
+                .values(
+                    id=request.attempt_id,
+                    application_id=request.terms.application_id,
+                    subscription_id=request.terms.subscription_id,
+                    invoice_id=request.invoice.id,
+                    provider=request.provider,
+                    account=self._account,
+                    instrument=request.terms.instrument,
+                    amount_minor=request.invoice.amount_minor,
+                    currency=request.invoice.currency,
+                    outcome=OutcomeClass.UNKNOWN,
+                    started_at=request.started_at,
+                )
+                .on_conflict_do_nothing()
+                .returning(ChargeAttempt.id)
+            )
+            if inserted is not None:
+                return Beginning(fresh=True)
+            known = await self._find(session, request.attempt_id)
+        if known is None:
+            return Beginning(fresh=False, blocked=True)
+        return Beginning(
+            fresh=False,
+            outcome=OutcomeClass(known.outcome),
+            provider_object_id=known.provider_object_id,
+        )
+
+    async def find(self, attempt_id: UUID) -> ChargeAttempt | None:
+        async with self._sessions() as session:
+            return await self._find(session, attempt_id)
+
+    async def name_object(self, attempt_id: UUID, provider_object_id: str) -> None:
+        """Remember what was prepared, before it is made payable: the key to every later question."""
+        async with self._sessions.begin() as session:
+            await session.execute(
+                update(ChargeAttempt)
+                .where(ChargeAttempt.id == attempt_id)
+                .values(provider_object_id=provider_object_id)
+            )
+
+    async def finish(self, result: AttemptResult, at: datetime) -> None:
+        """Write the outcome. An attempt that is settled already keeps what it has: the workflow's own
+        transaction may have been faster, and a trigger guards the order of outcomes."""
+        action = result.next_action.model_dump(mode="json") if result.next_action else None
+        async with self._sessions.begin() as session:
+            await session.execute(
+                update(ChargeAttempt)
+                .where(
+                    ChargeAttempt.id == result.attempt_id,
+                    ChargeAttempt.outcome.in_([OutcomeClass.UNKNOWN, OutcomeClass.PENDING]),
+                )
+                .values(
+                    outcome=result.outcome,
+                    reason=result.reason,
+                    provider_object_id=result.provider_object_id,
+                    next_action=action,
+                    finished_at=None if result.outcome in _STILL_OPEN else at,
+                )
+            )
+
+    async def _find(self, session: AsyncSession, attempt_id: UUID) -> ChargeAttempt | None:
+        return await session.scalar(select(ChargeAttempt).where(ChargeAttempt.id == attempt_id))
+
+
+_STILL_OPEN = frozenset({OutcomeClass.UNKNOWN, OutcomeClass.PENDING})
+
+
+async def upsert_invoice(
+    session: AsyncSession, terms: SubscriptionTerms, invoice: InvoiceProjection, account: str
+) -> None:
+    """Make sure that the invoice exists; one that does is left alone."""
+    await session.execute(
+        insert(Invoice)
+        .values(
+            **invoice.model_dump(),
+            application_id=terms.application_id,
+            organization_id=terms.organization_id,
+            subscription_id=terms.subscription_id,
+            account=account,
+        )
+        .on_conflict_do_nothing(index_elements=[Invoice.id])
+    )

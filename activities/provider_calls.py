@@ -1,0 +1,321 @@
+"""The calls to providers: one remote activity per attempt, on the queue of its provider.
+
+An attempt's life is the same whatever it collects: written down as unknown, prepared (nothing can be
+charged yet, so whatever goes wrong here is `not_attempted`), named, committed, and its outcome written.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
+from typing import TypeVar
+
+from temporalio import activity
+from temporalio.exceptions import ApplicationError
+
+from activities import outcomes
+from activities.customers import Customers
+from activities.ledger import Ledger
+from activities.signatures import (
+    AttemptRequest,
+    AttemptResult,
+    IssuePayment,
+    OpenProviderSubscription,
+    PaymentReference,
+    ProviderCalls,
+    RetryInvoice,
+    SettleAttempt,
+    SubscriptionReference,
+)
+from models.outcomes import FallbackReason, ProviderName
+from models.snapshots import PaymentSnapshot, SubscriptionSnapshot
+from models.storage.engine import Sessions
+from providers.protocol import (
+    FailureKind,
+    PaymentDraft,
+    PaymentProvider,
+    ProviderFailure,
+    SubscriptionDraft,
+)
+from providers.registry import ProviderRegistry
+
+# A worker that dies is noticed this soon; a healthy call is over long before the first beat costs.
+HEARTBEAT_SECONDS = 3.0
+
+Answer = TypeVar("Answer")
+
+
+class ProviderActivities(ProviderCalls):
+    """Translates between workflows and adapters. It decides nothing; it never throws for a decline."""
+
+    def __init__(self, sessions: Sessions, providers: ProviderRegistry) -> None:
+        self._providers = providers
+        self._ledger = Ledger(sessions)
+        self._customers = Customers(sessions)
+
+    @activity.defn(name="issue_payment")
+    async def issue_payment(self, request: IssuePayment) -> AttemptResult:
+        async def prepare(provider: PaymentProvider, retry: bool) -> str:
+            return await provider.prepare_payment(
+                await self._payment_draft(provider, request, retry), retry=retry
+            )
+
+        async def commit(provider: PaymentProvider, object_id: str) -> AttemptResult:
+            draft = await self._payment_draft(provider, request, retry=True)
+            snapshot = await provider.commit_payment(draft, object_id)
+            return outcomes.of_payment(request.attempt_id, snapshot)
+
+        return await self._attempt(request, prepare, commit)
+
+    @activity.defn(name="open_provider_subscription")
+    async def open_provider_subscription(self, request: OpenProviderSubscription) -> AttemptResult:
+        async def prepare(provider: PaymentProvider, retry: bool) -> str:
+            draft = await self._subscription_draft(provider, request, retry)
+            prepared = await provider.prepare_subscription(draft, retry=retry)
+            return outcomes.pack(draft.provider_customer_id, prepared)
+
+        async def commit(provider: PaymentProvider, packed: str) -> AttemptResult:
+            draft = await self._subscription_draft(provider, request, retry=True)
+            _, prepared = outcomes.unpack(packed)
+            snapshot = await provider.commit_subscription(draft, prepared)
+            return outcomes.of_subscription(request.attempt_id, packed, snapshot)
+
+        return await self._attempt(request, prepare, commit)
+
+    @activity.defn(name="retry_invoice")
+    async def retry_invoice(self, request: RetryInvoice) -> AttemptResult:
+        async def prepare(_provider: PaymentProvider, _retry: bool) -> str:
+            return request.provider_invoice_id
+
+        async def commit(provider: PaymentProvider, invoice_id: str) -> AttemptResult:
+            method = await self._customers.payment_method(request.terms, request.payment_method_id)
+            invoice = await provider.retry_invoice(
+                invoice_id,
+                attempt_id=str(request.attempt_id),
+                provider_payment_method_id=method,
+            )
+            return outcomes.of_invoice(request.attempt_id, invoice)
+
+        return await self._attempt(request, prepare, commit)
+
+    @activity.defn(name="settle_attempt")
+    async def settle_attempt(self, request: SettleAttempt) -> AttemptResult:
+        """Ask what became of an attempt; adopt what happened, undo what did not quite happen.
+
+        Undoing is what makes the answer final: a lost request that reaches the provider later finds
+        its order or subscription canceled.
+        """
+        attempt = await self._ledger.find(request.attempt_id)
+        provider = self._providers.get(request.provider)
+        if attempt is None or attempt.provider_object_id is None:
+            result = outcomes.nothing(request.attempt_id, request.provider, "never_prepared")
+        elif provider is None:
+            return outcomes.still_unknown(request.attempt_id, request.provider)
+        else:
+            try:
+                async with _heartbeat():
+                    result = await outcomes.settle(
+                        provider, request.attempt_id, attempt, request.terms
+                    )
+            except ProviderFailure as failure:
+                activity.logger.warning("attempt could not be settled: %s", failure)
+                return outcomes.still_unknown(request.attempt_id, request.provider)
+        await self._ledger.finish(result, server_time())
+        return result
+
+    @activity.defn(name="read_payment")
+    async def read_payment(self, reference: PaymentReference) -> PaymentSnapshot:
+        return await self._ask(
+            reference.provider,
+            lambda provider: provider.get_payment(reference.provider_payment_id),
+        )
+
+    @activity.defn(name="void_payment")
+    async def void_payment(self, reference: PaymentReference) -> PaymentSnapshot:
+        return await self._ask(
+            reference.provider,
+            lambda provider: provider.cancel_payment(reference.provider_payment_id),
+        )
+
+    @activity.defn(name="read_subscription")
+    async def read_subscription(self, reference: SubscriptionReference) -> SubscriptionSnapshot:
+        return await self._ask(
+            reference.provider,
+            lambda provider: provider.get_subscription(
+                reference.provider_customer_id, reference.provider_subscription_id
+            ),
+        )
+
+    @activity.defn(name="cancel_subscription")
+    async def cancel_subscription(self, reference: SubscriptionReference) -> SubscriptionSnapshot:
+        return await self._ask(
+            reference.provider,
+            lambda provider: provider.cancel_subscription(
+                reference.provider_customer_id,
+                reference.provider_subscription_id,
+                at_period_end=reference.at_period_end,
+            ),
+        )
+
+    @activity.defn(name="keep_subscription")
+    async def keep_subscription(self, reference: SubscriptionReference) -> SubscriptionSnapshot:
+        return await self._ask(
+            reference.provider,
+            lambda provider: provider.keep_subscription(
+                reference.provider_customer_id, reference.provider_subscription_id
+            ),
+        )
+
+    async def _attempt(
+        self,
+        request: AttemptRequest,
+        prepare: Callable[[PaymentProvider, bool], Awaitable[str]],
+        commit: Callable[[PaymentProvider, str], Awaitable[AttemptResult]],
+    ) -> AttemptResult:
+        beginning = await self._ledger.begin(request)
+        if beginning.blocked:
+            return outcomes.nothing(request.attempt_id, request.provider, "another_attempt_is_open")
+        provider = self._providers.get(request.provider)
+        if provider is None:
+            result = outcomes.nothing(
+                request.attempt_id,
+                request.provider,
+                "provider_not_configured",
+                FallbackReason.PROVIDER_NOT_CONFIGURED,
+            )
+        elif beginning.provider_object_id is not None:
+            # An earlier run of this activity died after it had prepared, and perhaps committed. Only
+            # the provider knows; the workflow has it asked before anything else happens.
+            return outcomes.still_unknown(request.attempt_id, request.provider)
+        else:
+            async with _heartbeat():
+                result = await self._collect(
+                    request, provider, prepare, commit, retry=not beginning.fresh
+                )
+        await self._ledger.finish(result, server_time())
+        return result
+
+    async def _collect(
+        self,
+        request: AttemptRequest,
+        provider: PaymentProvider,
+        prepare: Callable[[PaymentProvider, bool], Awaitable[str]],
+        commit: Callable[[PaymentProvider, str], Awaitable[AttemptResult]],
+        *,
+        retry: bool,
+    ) -> AttemptResult:
+        try:
+            object_id = await _twice_when_lost(lambda again: prepare(provider, retry or again))
+        except ProviderFailure as failure:
+            return outcomes.of_prepare_failure(request.attempt_id, request.provider, failure)
+        await self._ledger.name_object(request.attempt_id, object_id)
+        try:
+            return await commit(provider, object_id)
+        except ProviderFailure as failure:
+            return outcomes.of_failure(request.attempt_id, request.provider, object_id, failure)
+
+    async def _payment_draft(
+        self, provider: PaymentProvider, request: IssuePayment, retry: bool
+    ) -> PaymentDraft:
+        terms = request.terms
+        organization = await self._customers.organization(
+            terms.application_id, terms.organization_id
+        )
+        return PaymentDraft(
+            attempt_id=str(request.attempt_id),
+            subscription_id=str(terms.subscription_id),
+            invoice_id=str(request.invoice.id),
+            organization_id=str(terms.organization_id),
+            provider_customer_id=await self._customers.ensure(
+                provider, organization, retry=retry, at=request.started_at
+            ),
+            customer_name=organization.name,
+            customer_email=organization.email,
+            instrument=terms.instrument,
+            amount_minor=request.invoice.amount_minor - request.invoice.amount_paid_minor,
+            currency=request.invoice.currency,
+            description=terms.plan_name,
+            created_at=request.started_at,
+            expires_at=request.expires_at,
+        )
+
+    async def _subscription_draft(
+        self, provider: PaymentProvider, request: OpenProviderSubscription, retry: bool
+    ) -> SubscriptionDraft:
+        terms = request.terms
+        organization = await self._customers.organization(
+            terms.application_id, terms.organization_id
+        )
+        return SubscriptionDraft(
+            subscription_id=str(terms.subscription_id),
+            organization_id=str(terms.organization_id),
+            invoice_id=str(request.invoice.id),
+            attempt_id=str(request.attempt_id),
+            provider_customer_id=await self._customers.ensure(
+                provider, organization, retry=retry, at=request.started_at
+            ),
+            provider_plan_id=await self._customers.ensure_plan(provider, terms),
+            provider_payment_method_id=await self._customers.payment_method(
+                terms, request.payment_method_id
+            ),
+            trial_end=request.trial_end,
+        )
+
+    async def _ask(
+        self, name: ProviderName, call: Callable[[PaymentProvider], Awaitable[Answer]]
+    ) -> Answer:
+        """A call that is safe to repeat: Temporal does so until the provider answers."""
+        provider = self._providers.get(name)
+        if provider is None:
+            raise ApplicationError(f"{name} has no API key here", type="provider_not_configured")
+        try:
+            async with _heartbeat():
+                return await call(provider)
+        except ProviderFailure as failure:
+            raise retryable(failure) from None
+
+
+def retryable(failure: ProviderFailure) -> ApplicationError:
+    """The failure as Temporal should treat it: refusals end, everything else is asked again."""
+    delay = failure.retry_after_seconds
+    return ApplicationError(
+        failure.message,
+        type=str(failure.kind),
+        non_retryable=failure.kind
+        in {FailureKind.REJECTED, FailureKind.NOT_FOUND, FailureKind.UNSUPPORTED},
+        next_retry_delay=None if delay is None else timedelta(seconds=delay),
+    )
+
+
+async def _twice_when_lost(prepare: Callable[[bool], Awaitable[str]]) -> str:
+    """Prepare again when the answer was lost: nothing of it can be paid, and the second call looks
+    for what the first one made. Twice is what fits into the time a caller waits."""
+    try:
+        return await prepare(False)
+    except ProviderFailure as failure:
+        if failure.kind is not FailureKind.UNKNOWN:
+            raise
+    return await prepare(True)
+
+
+@asynccontextmanager
+async def _heartbeat() -> AsyncIterator[None]:
+    """Tell the server that this worker lives, so that a killed one is replaced within seconds."""
+
+    async def beat() -> None:
+        while True:
+            await asyncio.sleep(HEARTBEAT_SECONDS)
+            activity.heartbeat()
+
+    task = asyncio.create_task(beat())
+    try:
+        yield
+    finally:
+        task.cancel()
+
+
+def server_time() -> datetime:
+    """The Temporal server's clock, which tests can move; never this machine's."""
+    return activity.info().current_attempt_scheduled_time
