@@ -15,7 +15,7 @@ from typing import TypeVar
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
-from activities import outcomes
+from activities import outcomes, results
 from activities.customers import Customers
 from activities.ledger import Ledger
 from activities.signatures import (
@@ -36,6 +36,7 @@ from providers.protocol import (
     FailureKind,
     PaymentDraft,
     PaymentProvider,
+    PreparedSubscription,
     ProviderFailure,
     SubscriptionDraft,
 )
@@ -65,7 +66,7 @@ class ProviderActivities(ProviderCalls):
         async def commit(provider: PaymentProvider, object_id: str) -> AttemptResult:
             draft = await self._payment_draft(provider, request, retry=True)
             snapshot = await provider.commit_payment(draft, object_id)
-            return outcomes.of_payment(request.attempt_id, snapshot)
+            return results.of_payment(request.attempt_id, snapshot)
 
         return await self._attempt(request, prepare, commit)
 
@@ -74,13 +75,21 @@ class ProviderActivities(ProviderCalls):
         async def prepare(provider: PaymentProvider, retry: bool) -> str:
             draft = await self._subscription_draft(provider, request, retry)
             prepared = await provider.prepare_subscription(draft, retry=retry)
-            return outcomes.pack(draft.provider_customer_id, prepared)
+            return results.SubscriptionIds(
+                draft.provider_customer_id,
+                prepared.provider_subscription_id,
+                prepared.provider_invoice_id,
+            ).pack()
 
         async def commit(provider: PaymentProvider, packed: str) -> AttemptResult:
             draft = await self._subscription_draft(provider, request, retry=True)
-            _, prepared = outcomes.unpack(packed)
+            ids = results.SubscriptionIds.unpack(packed)
+            prepared = PreparedSubscription(
+                provider_subscription_id=ids.provider_subscription_id,
+                provider_invoice_id=ids.provider_invoice_id,
+            )
             snapshot = await provider.commit_subscription(draft, prepared)
-            return outcomes.of_subscription(request.attempt_id, packed, snapshot)
+            return results.of_subscription(request.attempt_id, packed, snapshot)
 
         return await self._attempt(request, prepare, commit)
 
@@ -96,7 +105,7 @@ class ProviderActivities(ProviderCalls):
                 attempt_id=str(request.attempt_id),
                 provider_payment_method_id=method,
             )
-            return outcomes.of_invoice(request.attempt_id, invoice)
+            return results.of_invoice(request.attempt_id, invoice)
 
         return await self._attempt(request, prepare, commit)
 
@@ -110,18 +119,16 @@ class ProviderActivities(ProviderCalls):
         attempt = await self._ledger.find(request.attempt_id)
         provider = self._providers.get(request.provider)
         if attempt is None or attempt.provider_object_id is None:
-            result = outcomes.nothing(request.attempt_id, request.provider, "never_prepared")
+            result = results.nothing(request.attempt_id, request.provider, "never_prepared")
         elif provider is None:
-            return outcomes.still_unknown(request.attempt_id, request.provider)
+            return results.still_unknown(request.attempt_id, request.provider)
         else:
             try:
                 async with _heartbeat():
-                    result = await outcomes.settle(
-                        provider, request.attempt_id, attempt, request.terms
-                    )
+                    result = await outcomes.settle(provider, request.attempt_id, attempt)
             except ProviderFailure as failure:
                 activity.logger.warning("attempt could not be settled: %s", failure)
-                return outcomes.still_unknown(request.attempt_id, request.provider)
+                return results.still_unknown(request.attempt_id, request.provider)
         await self._ledger.finish(result, server_time())
         return result
 
@@ -176,10 +183,10 @@ class ProviderActivities(ProviderCalls):
     ) -> AttemptResult:
         beginning = await self._ledger.begin(request)
         if beginning.blocked:
-            return outcomes.nothing(request.attempt_id, request.provider, "another_attempt_is_open")
+            return results.nothing(request.attempt_id, request.provider, "another_attempt_is_open")
         provider = self._providers.get(request.provider)
         if provider is None:
-            result = outcomes.nothing(
+            result = results.nothing(
                 request.attempt_id,
                 request.provider,
                 "provider_not_configured",
@@ -188,7 +195,7 @@ class ProviderActivities(ProviderCalls):
         elif beginning.provider_object_id is not None:
             # An earlier run of this activity died after it had prepared, and perhaps committed. Only
             # the provider knows; the workflow has it asked before anything else happens.
-            return outcomes.still_unknown(request.attempt_id, request.provider)
+            return results.still_unknown(request.attempt_id, request.provider)
         else:
             async with _heartbeat():
                 result = await self._collect(

@@ -12,8 +12,8 @@ from uuid import UUID
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 from temporalio import activity
 
-from models.commands import AddPaymentMethodInput, PaymentMethodResult
-from models.outcomes import FallbackReason, NextAction, OutcomeClass, ProviderName
+from models.commands import AddPaymentMethodInput, PaymentMethodResult, ProviderEvents
+from models.outcomes import FallbackReason, Instrument, NextAction, OutcomeClass, ProviderName
 from models.routing import RoutingDecision
 from models.snapshots import (
     Decline,
@@ -21,7 +21,7 @@ from models.snapshots import (
     PaymentSnapshot,
     SubscriptionSnapshot,
 )
-from models.subscription import InvoiceProjection, ProjectionBatch, SubscriptionTerms
+from models.subscription import AppliedEvent, InvoiceProjection, ProjectionBatch, SubscriptionTerms
 
 
 class _Message(BaseModel):
@@ -62,8 +62,6 @@ class SettleAttempt(_Message):
 
     attempt_id: UUID
     provider: ProviderName
-    terms: SubscriptionTerms
-    now: AwareDatetime
 
 
 class AttemptResult(_Message):
@@ -106,6 +104,38 @@ class ClosePaymentMethod(_Message):
 
     request: AddPaymentMethodInput
     failure_code: str
+
+
+class Acknowledgement(_Message):
+    """Inbox rows that a workflow has dealt with, although nothing changed."""
+
+    events: list[AppliedEvent]
+    at: AwareDatetime
+
+
+class AttemptQuestion(_Message):
+    attempt_id: UUID
+
+
+class AttemptFacts(_Message):
+    """What the ledgers know of an attempt: for money that arrives after its workflow has ended."""
+
+    attempt_id: UUID
+    invoice_id: UUID
+    provider: ProviderName
+    instrument: Instrument
+    amount_minor: int
+    currency: str
+    started_at: AwareDatetime
+    known_charge_ids: list[str]
+
+
+class LateMoney(_Message):
+    """Provider events for a subscription whose workflow has ended."""
+
+    subscription_id: UUID
+    events: ProviderEvents
+    at: AwareDatetime
 
 
 class RouteRequest(_Message):
@@ -178,3 +208,19 @@ class Records(ABC):
     @activity.defn(name="choose_route")
     @abstractmethod
     async def choose_route(self, request: RouteRequest) -> RoutingDecision: ...
+
+
+class InboxRecords(ABC):
+    """Local activities: what becomes of events that change no subscription by themselves."""
+
+    @activity.defn(name="acknowledge")
+    @abstractmethod
+    async def acknowledge(self, acknowledgement: Acknowledgement) -> None: ...
+
+    @activity.defn(name="find_attempt")
+    @abstractmethod
+    async def find_attempt(self, question: AttemptQuestion) -> AttemptFacts | None: ...
+
+    @activity.defn(name="record_late_money")
+    @abstractmethod
+    async def record_late_money(self, late: LateMoney) -> None: ...

@@ -69,6 +69,7 @@ class Voucher(BaseModel):
     network: str  # As the provider names it, for the screen; never to branch on.
     reference: str  # Up to 20 digits: longer than an int64.
     barcode_url: str | None = None
+    agreement: str | None = None  # A cash machine of a bank asks for it beside the reference.
     instructions_url: str | None = None
 
 

@@ -6,7 +6,7 @@ still decode.
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
@@ -48,8 +48,11 @@ class BillingPolicy(BaseModel):
     vouchers_max: int = 3  # Per invoice; then the engine gives up.
     expiry_grace: timedelta = timedelta(minutes=15)  # Conekta reports within 10 minutes.
     retry_after_days: tuple[int, ...] = (3, 5, 6)
+    past_due_window: timedelta = timedelta(days=14)  # The usual window; then the engine gives up.
+    access_grace: timedelta = timedelta(days=7)  # Access outlives the first missed payment.
     first_payment_window: timedelta = timedelta(hours=23)  # Stripe drops an unpaid start then.
     provider_check_grace: timedelta = timedelta(hours=2)  # Stripe finalises an invoice after 1 h.
+    provider_check_again: timedelta = timedelta(hours=12)  # While the provider says nothing new.
     provider_unavailable_retries: tuple[timedelta, ...] = (
         timedelta(seconds=30),
         timedelta(minutes=5),
@@ -57,6 +60,12 @@ class BillingPolicy(BaseModel):
         timedelta(hours=6),
         timedelta(hours=24),
     )
+
+    def retry_at(self, declines: int, now: datetime) -> datetime | None:
+        """When to try again after the `declines`-th soft decline; None when the schedule is over."""
+        if not 1 <= declines <= len(self.retry_after_days):
+            return None
+        return now + timedelta(days=self.retry_after_days[declines - 1])
 
 
 class SubscriptionTerms(BaseModel):

@@ -1,0 +1,122 @@
+"""From what a provider said to the outcome of an attempt. Pure, so that workflows use it too."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+from uuid import UUID
+
+from activities.signatures import AttemptResult
+from models.outcomes import FallbackReason, OutcomeClass, ProviderName
+from models.snapshots import (
+    InvoiceSnapshot,
+    PaymentSnapshot,
+    PaymentStatus,
+    ProviderInvoiceStatus,
+    ProviderSubscriptionStatus,
+    SubscriptionSnapshot,
+)
+
+OUTCOME_BY_PAYMENT_STATUS: dict[PaymentStatus, OutcomeClass] = {
+    PaymentStatus.PREPARED: OutcomeClass.UNKNOWN,
+    PaymentStatus.PENDING: OutcomeClass.PENDING,
+    PaymentStatus.SUCCEEDED: OutcomeClass.SUCCEEDED,
+    PaymentStatus.DECLINED: OutcomeClass.DECLINED,
+    PaymentStatus.EXPIRED: OutcomeClass.DECLINED,
+    PaymentStatus.CANCELED: OutcomeClass.DECLINED,
+}
+
+
+def of_payment(attempt_id: UUID, snapshot: PaymentSnapshot) -> AttemptResult:
+    outcome = OUTCOME_BY_PAYMENT_STATUS[snapshot.status]
+    return AttemptResult(
+        attempt_id=attempt_id,
+        provider=snapshot.provider,
+        outcome=outcome,
+        reason=None if outcome is not OutcomeClass.DECLINED else str(snapshot.status),
+        provider_object_id=snapshot.provider_payment_id,
+        decline=snapshot.decline,
+        next_action=snapshot.next_action,
+        payment=snapshot,
+    )
+
+
+def of_invoice(attempt_id: UUID, invoice: InvoiceSnapshot) -> AttemptResult:
+    """An invoice that is still open after a try waits for the customer, or was refused."""
+    if invoice.status is ProviderInvoiceStatus.PAID:
+        outcome = OutcomeClass.SUCCEEDED
+    elif invoice.next_action is not None:
+        outcome = OutcomeClass.PENDING
+    else:
+        outcome = OutcomeClass.DECLINED
+    return AttemptResult(
+        attempt_id=attempt_id,
+        provider=invoice.provider,
+        outcome=outcome,
+        reason=str(invoice.status) if outcome is OutcomeClass.DECLINED else None,
+        provider_object_id=invoice.provider_invoice_id,
+        decline=invoice.decline,
+        next_action=invoice.next_action,
+        invoice=invoice,
+    )
+
+
+def of_subscription(attempt_id: UUID, packed: str, snapshot: SubscriptionSnapshot) -> AttemptResult:
+    invoice = snapshot.latest_invoice
+    started = snapshot.status in {
+        ProviderSubscriptionStatus.ACTIVE,
+        ProviderSubscriptionStatus.TRIALING,
+    }
+    if started:
+        outcome = OutcomeClass.SUCCEEDED
+    elif invoice is not None and invoice.next_action is not None:
+        outcome = OutcomeClass.PENDING
+    else:
+        outcome = OutcomeClass.DECLINED
+    return AttemptResult(
+        attempt_id=attempt_id,
+        provider=snapshot.provider,
+        outcome=outcome,
+        reason=str(snapshot.status) if outcome is OutcomeClass.DECLINED else None,
+        provider_object_id=packed,
+        decline=invoice.decline if invoice is not None else None,
+        next_action=None if started or invoice is None else invoice.next_action,
+        invoice=invoice,
+        subscription=snapshot,
+    )
+
+
+def nothing(
+    attempt_id: UUID,
+    provider: ProviderName,
+    reason: str,
+    fallback_reason: FallbackReason | None = None,
+) -> AttemptResult:
+    return AttemptResult(
+        attempt_id=attempt_id,
+        provider=provider,
+        outcome=OutcomeClass.NOT_ATTEMPTED,
+        reason=reason,
+        fallback_reason=fallback_reason,
+    )
+
+
+def still_unknown(attempt_id: UUID, provider: ProviderName) -> AttemptResult:
+    return AttemptResult(
+        attempt_id=attempt_id, provider=provider, outcome=OutcomeClass.UNKNOWN, reason="unknown"
+    )
+
+
+class SubscriptionIds(NamedTuple):
+    """All that is needed to ask about a prepared subscription; one value in the ledger."""
+
+    provider_customer_id: str
+    provider_subscription_id: str
+    provider_invoice_id: str | None
+
+    def pack(self) -> str:
+        return f"{self[0]}/{self[1]}/{self[2] or ''}"
+
+    @classmethod
+    def unpack(cls, packed: str) -> SubscriptionIds:
+        customer_id, subscription_id, invoice_id = packed.split("/")
+        return cls(customer_id, subscription_id, invoice_id or None)

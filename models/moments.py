@@ -1,0 +1,117 @@
+"""What a subscription waits for next, and until when. Pure: the workflow only sets the timer.
+
+The same answer is what operators read in the Temporal UI and what the API shows as the next step.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import NamedTuple
+
+from models.states import TERMINAL_STATUSES, SubscriptionStatus
+from models.subscription import (
+    BillingClock,
+    OpenInvoice,
+    SubscriptionState,
+    SubscriptionTerms,
+)
+
+
+class Step(StrEnum):
+    OPEN_INVOICE = "open_invoice"  # Engine clock: make the next invoice and its voucher.
+    TRY_AGAIN = "try_again"  # Collect the open invoice once more.
+    PAST_DUE = "past_due"  # The period began and its invoice is unpaid.
+    CHECK_PROVIDER = "check_provider"  # The expected webhook did not come: look.
+    GIVE_UP = "give_up"  # The last chance has passed.
+    END = "end"  # A scheduled cancellation takes effect.
+
+
+SUMMARY_BY_STEP: dict[Step, str] = {
+    Step.OPEN_INVOICE: "issue the next invoice",
+    Step.TRY_AGAIN: "try to collect the invoice again",
+    Step.PAST_DUE: "the invoice falls due",
+    Step.CHECK_PROVIDER: "ask the provider, should its webhook not come",
+    Step.GIVE_UP: "give up on the unpaid invoice",
+    Step.END: "end as requested",
+}
+
+
+class Moment(NamedTuple):
+    at: datetime
+    step: Step
+
+    @property
+    def summary(self) -> str:
+        return f"{SUMMARY_BY_STEP[self.step]} at {self.at:%Y-%m-%d %H:%M} UTC"
+
+
+def paid_until(state: SubscriptionState) -> datetime | None:
+    """The end of the last period that is paid for (or of the trial)."""
+    return state.paid_ahead_until or state.current_period_end
+
+
+def next_moment(terms: SubscriptionTerms, state: SubscriptionState) -> Moment | None:
+    """The next thing that has to happen by itself; None when only an event or a command can help."""
+    if state.status in TERMINAL_STATUSES or not state.opened:
+        return None
+    moments = (
+        _engine_moments(terms, state)
+        if terms.clock is BillingClock.ENGINE
+        else _provider_moments(terms, state)
+    )
+    end = paid_until(state)
+    if state.cancel_at_period_end and end is not None:
+        moments.append(Moment(end, Step.END))
+    return min(moments, default=None)
+
+
+def _engine_moments(terms: SubscriptionTerms, state: SubscriptionState) -> list[Moment]:
+    invoice, end = state.invoice, paid_until(state)
+    if invoice is None:
+        if end is None or state.cancel_at_period_end or state.status is SubscriptionStatus.PAUSED:
+            return []
+        return [Moment(end - terms.policy.lead, Step.OPEN_INVOICE)]
+    moments = []
+    if invoice.next_try_at is not None:
+        moments.append(Moment(invoice.next_try_at, Step.TRY_AGAIN))
+    if state.status in {SubscriptionStatus.ACTIVE, SubscriptionStatus.TRIALING}:
+        moments.append(Moment(invoice.due_at, Step.PAST_DUE))
+    return moments
+
+
+def _provider_moments(terms: SubscriptionTerms, state: SubscriptionState) -> list[Moment]:
+    invoice, policy = state.invoice, terms.policy
+    moments = []
+    if invoice is not None and invoice.next_try_at is not None:
+        moments.append(Moment(invoice.next_try_at, Step.TRY_AGAIN))
+    if state.status is SubscriptionStatus.INCOMPLETE and state.created_at is not None:
+        moments.append(Moment(state.created_at + policy.first_payment_window, Step.GIVE_UP))
+    if state.status is SubscriptionStatus.PAST_DUE and state.past_due_since is not None:
+        moments.append(Moment(state.past_due_since + policy.past_due_window, Step.GIVE_UP))
+    if (
+        state.status in {SubscriptionStatus.ACTIVE, SubscriptionStatus.TRIALING}
+        and state.current_period_end is not None
+    ):
+        moments.append(
+            Moment(_look_at(terms, state, state.current_period_end), Step.CHECK_PROVIDER)
+        )
+    return moments
+
+
+def _look_at(terms: SubscriptionTerms, state: SubscriptionState, period_end: datetime) -> datetime:
+    """After the period's end plus grace, and not sooner than that after the last fruitless look."""
+    due = period_end + terms.policy.provider_check_grace
+    if state.provider_looked_at is not None and state.provider_looked_at >= due:
+        return state.provider_looked_at + terms.policy.provider_check_again
+    return due
+
+
+def unavailable_retry_at(
+    terms: SubscriptionTerms, invoice: OpenInvoice, now: datetime
+) -> datetime | None:
+    """When to ask again after no provider could be reached; None when it is time to give up."""
+    waits = terms.policy.provider_unavailable_retries
+    if invoice.provider_failures > len(waits):
+        return None
+    return now + waits[invoice.provider_failures - 1]
