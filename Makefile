@@ -1,0 +1,51 @@
+# Everything a person does here, from a fresh clone on; Python 3.11 or newer is all it needs.
+# Every target first prepares the virtual environment; once that is done it takes no time.
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?= python3
+PYTEST_ARGS ?=
+
+# Holds the folder it was made for: after a move everything is prepared anew.
+STAMP := .venv/.prepared
+ifneq "$(shell cat $(STAMP) 2>/dev/null)" "$(CURDIR)"
+$(shell rm -f $(STAMP))
+endif
+
+.PHONY: help up demo test check record prepare
+
+help: ## Show this help
+	@echo "Abono, a subscription engine that survives anything."
+	@echo
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' Makefile | \
+		while IFS='|' read -r target does; do printf '  make %-10s %s\n' "$$target" "$$does"; done
+	@echo
+	@echo "  .venv/bin/abono --help lists the commands behind them."
+
+up: $(STAMP) ## Run the whole engine here until Ctrl-C
+	@exec .venv/bin/abono dev
+
+demo: $(STAMP) ## Play a subscription's life (starts the engine when it does not run)
+	@exec .venv/bin/abono demo
+
+test: $(STAMP) ## Run all tests (PYTEST_ARGS="-k name" for some)
+	@exec .venv/bin/pytest $(PYTEST_ARGS)
+
+check: $(STAMP) ## Check format, lint, types and import contracts
+	@echo "Format" && .venv/bin/ruff format --check .
+	@echo "Lint" && .venv/bin/ruff check .
+	@echo "Types" && .venv/bin/mypy
+	@echo "Imports" && .venv/bin/lint-imports
+
+record: $(STAMP) ## Record the workflow histories that the replay tests keep
+	@exec .venv/bin/python -m tests.record_histories
+
+prepare: $(STAMP) ## Only prepare the environment
+
+$(STAMP): uv.lock pyproject.toml
+	@command -v "$(PYTHON)" >/dev/null || { \
+		echo "There is no $(PYTHON) here. Install Python 3.11 or newer," >&2; \
+		echo "or name one: make PYTHON=/path/to/python3.12 ..." >&2; exit 1; }
+	@"$(PYTHON)" abono/dev/prepare.py $(STAMP)

@@ -1,0 +1,187 @@
+"""The `abono` command. Heavy modules are imported by the commands that need them.
+
+Exit codes: 0 done, 1 it could not be done, 2 the command line was wrong, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import os
+import sys
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+from typer.exceptions import TyperException
+
+if TYPE_CHECKING:
+    from abono.settings import Settings
+
+Result = TypeVar("Result")
+
+app = typer.Typer(
+    help="Abono, a subscription engine that survives anything.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+keys = typer.Typer(help="API keys of the applications that call Abono.")
+app.add_typer(keys, name="keys")
+
+
+def main() -> None:
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command line; returns the exit code."""
+    try:
+        result = app(args=arguments or ["--help"], prog_name="abono", standalone_mode=False)
+    except TyperException as problem:
+        return _complain(f"{problem.format_message()} Try `abono --help`.", code=problem.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
+        return 130
+    except Exception as problem:
+        from abono.dev.explain import explain
+
+        line = explain(problem)
+        if line is None or os.environ.get("ABONO_DEBUG"):
+            raise
+        return _complain(line, code=1)
+    return result if isinstance(result, int) else 0
+
+
+def _complain(line: str, code: int) -> int:
+    typer.echo(f"abono: {line}", err=True)
+    return code
+
+
+@app.command()
+def dev() -> None:
+    """Run the whole stack here until Ctrl-C: PostgreSQL, Temporal, sandbox, worker, API."""
+    from rich.console import Console
+
+    from abono.dev.info import find_home
+    from abono.dev.report import ConsoleReport
+    from abono.dev.supervisor import run_in_foreground
+
+    asyncio.run(run_in_foreground(find_home(), ConsoleReport(Console())))
+
+
+@app.command()
+def demo() -> int:
+    """Play a subscription's life against the running stack (starts one when none runs)."""
+    import abono.demo
+
+    return _exit_code(abono.demo.run())
+
+
+@app.command()
+def worker() -> None:
+    """Run a worker: workflows and activities."""
+    import abono.worker
+
+    settings = _settings()
+    _configure_logging(settings)
+    _run_on_uvloop(abono.worker.run(settings))
+
+
+@app.command()
+def api() -> None:
+    """Run the HTTP API and the webhook dispatcher."""
+    from abono.dev.ports import is_free, variable
+
+    settings = _settings()
+    if not is_free(settings.api_port, settings.api_host):
+        from abono.dev.errors import PortBusy
+
+        raise PortBusy(f"Port {settings.api_port} is already in use.", f"Set {variable('api')}.")
+    import abono.api_server
+
+    _configure_logging(settings)
+    abono.api_server.run(settings)
+
+
+@app.command()
+def sandbox() -> None:
+    """Run the simulated payment providers (settings: ABONO_SANDBOX_*)."""
+    from abono.dev.sandbox import serve
+
+    serve()
+
+
+@app.command()
+def migrate() -> None:
+    """Bring the database's tables to this version; safe to run again."""
+    from abono.migrate import upgrade
+
+    asyncio.run(upgrade(_settings().sqlalchemy_url))
+    typer.echo("The database is up to date.")
+
+
+@app.command()
+def doctor() -> int:
+    """Show what this machine and these settings allow, and what to do about the rest."""
+    from abono.doctor import examine
+
+    return asyncio.run(examine())
+
+
+@keys.command("create")
+def create_key(
+    application: Annotated[str, typer.Option(help="Name of the calling application; new or known")],
+    scope: Annotated[list[str] | None, typer.Option(help="A scope; repeat for several")] = None,
+) -> None:
+    """Make an API key. It is shown once and kept only as a hash."""
+    import abono.keys
+
+    url = _settings().sqlalchemy_url
+    made = abono.keys.create_key(url, application_name=application, scopes=scope or [])
+    typer.echo(asyncio.run(made))
+
+
+@keys.command("list")
+def list_keys() -> None:
+    """Show every key's id, application, scopes and state (never the key)."""
+    import abono.keys
+
+    for key in asyncio.run(abono.keys.list_keys(_settings().sqlalchemy_url)):
+        typer.echo(str(key))
+
+
+@keys.command("revoke")
+def revoke_key(key_id: str) -> int:
+    """Switch a key off at once and for good."""
+    import abono.keys
+
+    if asyncio.run(abono.keys.revoke_key(_settings().sqlalchemy_url, key_id)):
+        typer.echo(f"{key_id} is revoked.")
+        return 0
+    return _complain(f"No key has the id {key_id}.", code=1)
+
+
+def _settings() -> Settings:
+    from abono.dev.info import load_settings
+
+    return load_settings()
+
+
+def _configure_logging(settings: Settings) -> None:
+    from abono.logging import configure_logging
+
+    configure_logging(settings.log_level, json=not sys.stderr.isatty())
+
+
+def _exit_code(result: Any) -> int:
+    finished = asyncio.run(result) if inspect.iscoroutine(result) else result
+    return finished if isinstance(finished, int) else 0
+
+
+def _run_on_uvloop(work: Coroutine[Any, Any, Result]) -> Result:
+    import uvloop
+
+    return uvloop.run(work)
+
+
+if __name__ == "__main__":
+    main()
