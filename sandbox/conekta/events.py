@@ -64,9 +64,9 @@ class Events:
     def emit_in_some_order(
         self, order_event: tuple[str, Json], charge_events: list[tuple[str, Json]]
     ) -> None:
-        """Conekta promises no order: every other time the charges speak before their order."""
+        """Conekta promises no order: with every other new order the charges speak first."""
         events = [order_event, *charge_events]
-        if len(self.core.webhooks.events) % 2:
+        if len(self.core.collection("conekta", "orders")) % 2:
             events = [*charge_events, order_event]
         for event_type, subject in events:
             self.emit(event_type, subject)
