@@ -48,7 +48,9 @@ class BillingPolicy(BaseModel):
     vouchers_max: int = 3  # Per invoice; then the engine gives up.
     expiry_grace: timedelta = timedelta(minutes=15)  # Conekta reports within 10 minutes.
     retry_after_days: tuple[int, ...] = (3, 5, 6)
-    past_due_window: timedelta = timedelta(days=14)  # The usual window; then the engine gives up.
+    past_due_window: timedelta = timedelta(
+        days=15
+    )  # A day after the last retry the engine gives up.
     access_grace: timedelta = timedelta(days=7)  # Access outlives the first missed payment.
     first_payment_window: timedelta = timedelta(hours=23)  # Stripe drops an unpaid start then.
     provider_check_grace: timedelta = timedelta(hours=2)  # Stripe finalises an invoice after 1 h.
@@ -89,6 +91,10 @@ class SubscriptionTerms(BaseModel):
     trial_days: int = 0
     force_provider: ProviderName | None = None
     policy: BillingPolicy = BillingPolicy()
+
+    def trial_end(self, start: datetime) -> datetime:
+        """When the trial that begins at `start` is over: whole days, whatever the clocks do."""
+        return start + timedelta(days=self.trial_days)
 
     @property
     def clock(self) -> BillingClock:
@@ -145,8 +151,11 @@ class SubscriptionState(BaseModel):
     events_sent: int = 0  # Sequence of outbound events, so that they stay in order.
     # Ids of provider events already applied, newest last: bounded, because the inbox has the last word.
     applied_event_ids: list[UUID] = []
+    # Provider ids of money already counted, newest last: heard of twice, it is counted once.
+    counted_charge_ids: list[str] = []
 
 
+COUNTED_CHARGE_IDS_MAX = 50
 APPLIED_EVENT_IDS_MAX = 200
 
 

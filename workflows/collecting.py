@@ -1,0 +1,155 @@
+"""What both billing clocks share: the route, the open invoice, and what follows a failed try."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from temporalio import workflow
+from temporalio.workflow import ParentClosePolicy
+
+with workflow.unsafe.imports_passed_through():
+    from activities.signatures import AttemptResult, Records, RouteRequest, SettleAttempt
+    from models.commands import InboxEvent, resolve_workflow_id
+    from models.moments import Step, unavailable_retry_at
+    from models.outcomes import FallbackReason
+    from models.states import InvoiceStatus, SubscriptionEvent
+    from models.subscription import OpenInvoice
+    from workflows.desk import ENGINE_ACTOR, Desk
+    from workflows.options import RECORD_RETRY, RECORD_TIMEOUT
+    from workflows.resolve_attempt import ResolveAttemptWorkflow
+
+
+class BillingClockSteps(Protocol):
+    """What a billing clock does when something happens. Each call leaves the desk ready to commit."""
+
+    @property
+    def busy(self) -> bool:
+        """An attempt is on its way whose end this run has to wait for."""
+
+    @property
+    def has_news(self) -> bool:
+        """That attempt has ended; `take_news` decides what follows."""
+
+    @property
+    def deaf(self) -> bool:
+        """Provider events have to wait."""
+
+    @property
+    def answered(self) -> bool:
+        """Whether a waiting caller can be told something."""
+
+    async def open(self) -> None:
+        """Begin: choose the provider and start the first payment."""
+
+    async def take_news(self) -> None: ...
+
+    async def act(self, step: Step) -> None:
+        """The next moment has come."""
+
+    async def hear(self, events: list[InboxEvent]) -> None:
+        """Provider events, in the order in which they were received."""
+
+    def hear_issued(self, attempt: AttemptResult) -> None: ...
+
+    def remind(self) -> None: ...
+
+    async def cancel(self, *, immediately: bool, actor: str) -> None: ...
+
+    async def resume(self, actor: str) -> None: ...
+
+    async def retry(self, actor: str) -> None:
+        """Collect the open invoice now."""
+
+
+async def choose_route(desk: Desk) -> None:
+    """Ask the rules who collects, once; each new invoice starts again at the first candidate."""
+    decision = await workflow.execute_local_activity_method(
+        Records.choose_route,
+        RouteRequest(terms=desk.terms),
+        start_to_close_timeout=RECORD_TIMEOUT,
+        retry_policy=RECORD_RETRY,
+        summary="choose the provider",
+    )
+    desk.state.candidates = decision.candidates
+    desk.audit(
+        ENGINE_ACTOR,
+        "route.chosen",
+        {},
+        {
+            "rule": decision.rule,
+            "candidates": [str(candidate) for candidate in decision.candidates],
+            "refused": {str(refusal.provider): refusal.code for refusal in decision.refusals},
+        },
+    )
+    not_configured = any(
+        refusal.provider is decision.preferred and refusal.code == "provider_not_configured"
+        for refusal in decision.refusals
+    )
+    if decision.candidates and not_configured:
+        desk.fallback(
+            decision.preferred,
+            decision.candidates[0],
+            FallbackReason.PROVIDER_NOT_CONFIGURED,
+            None,
+        )
+
+
+def new_invoice(desk: Desk, *, due_at: datetime, first: bool, amount_minor: int) -> OpenInvoice:
+    invoice = OpenInvoice(
+        invoice_id=desk.id_for("first-invoice") if first else workflow.uuid7(),
+        amount_minor=amount_minor,
+        currency=desk.terms.currency,
+        first=first,
+        due_at=due_at,
+        created_at=workflow.now(),
+    )
+    desk.state.invoice = invoice
+    desk.touch()
+    return invoice
+
+
+def try_elsewhere(desk: Desk, invoice: OpenInvoice, result: AttemptResult) -> bool:
+    """The provider is known not to have charged. True when another one is to be asked at once;
+    otherwise the next try, or the end, is set as a moment. A decline never comes here."""
+    state = desk.state
+    following = invoice.candidate + 1
+    if result.fallback_reason is not None and following < len(state.candidates):
+        desk.fallback(
+            result.provider,
+            state.candidates[following],
+            result.fallback_reason,
+            invoice.invoice_id,
+        )
+        invoice.candidate = following
+        return True
+    invoice.candidate = 0
+    invoice.provider_failures += 1
+    invoice.next_try_at = unavailable_retry_at(desk.terms, invoice, workflow.now())
+    desk.touch()
+    return False
+
+
+async def resolve(result: AttemptResult) -> AttemptResult:
+    """Nothing new starts from an unknown outcome: wait until the provider has said what happened."""
+    known: AttemptResult = await workflow.execute_child_workflow(
+        ResolveAttemptWorkflow.run,
+        SettleAttempt(attempt_id=result.attempt_id, provider=result.provider),
+        id=resolve_workflow_id(result.attempt_id),
+        parent_close_policy=ParentClosePolicy.ABANDON,
+        static_summary=f"what became of an attempt at {result.provider}",
+    )
+    return known
+
+
+def give_up(desk: Desk, invoice: OpenInvoice) -> None:
+    """The last chance has passed: the invoice failed and the subscription ends."""
+    desk.drop_open_attempt(invoice, "gave_up")
+    desk.invoice(invoice, InvoiceStatus.FAILED)
+    desk.state.invoice = None
+    desk.emit("invoice.failed", invoice_id=str(invoice.invoice_id))
+    desk.move(SubscriptionEvent.GAVE_UP)
+
+
+def seconds(duration: timedelta) -> int:
+    return int(duration.total_seconds())

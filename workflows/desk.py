@@ -1,0 +1,374 @@
+"""The desk at which a subscription's workflow works: its state, and what this step has changed.
+
+Everything that one step changes is collected here and committed as one batch with a new version
+number: row, ledgers, audit, outbound events and the inbox's acknowledgements (invariant 5).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID, uuid5
+
+from temporalio import workflow
+
+with workflow.unsafe.imports_passed_through():
+    from activities.signatures import AttemptResult
+    from models.moments import Moment, next_moment, paid_until
+    from models.outcomes import FallbackReason, OutcomeClass, ProviderName
+    from models.settlement import Settlement
+    from models.snapshots import Capture
+    from models.states import (
+        TERMINAL_STATUSES,
+        InvoiceStatus,
+        SubscriptionEvent,
+        SubscriptionStatus,
+        may,
+        next_status,
+    )
+    from models.subscription import (
+        APPLIED_EVENT_IDS_MAX,
+        COUNTED_CHARGE_IDS_MAX,
+        AppliedEvent,
+        AttemptProjection,
+        AuditProjection,
+        FallbackProjection,
+        InvoiceProjection,
+        OpenInvoice,
+        OutboundProjection,
+        PaymentProjection,
+        ProjectionBatch,
+        SubscriptionProjection,
+        SubscriptionState,
+        SubscriptionTerms,
+    )
+    from workflows.options import STATUS_KEY, call_record
+
+ENGINE_ACTOR = "engine"
+
+OUTBOUND_BY_STATUS: dict[SubscriptionStatus, str] = {
+    SubscriptionStatus.TRIALING: "subscription.trialing",
+    SubscriptionStatus.ACTIVE: "subscription.active",
+    SubscriptionStatus.PAST_DUE: "subscription.past_due",
+    SubscriptionStatus.PAUSED: "subscription.paused",
+    SubscriptionStatus.CANCELED: "subscription.canceled",
+    SubscriptionStatus.EXPIRED: "subscription.expired",
+}
+
+
+class Desk:
+    """State plus the changes of the step at hand. Nothing here waits but `commit`."""
+
+    def __init__(self, terms: SubscriptionTerms, state: SubscriptionState) -> None:
+        self.terms = terms
+        self.state = state
+        self._clear()
+
+    def _clear(self) -> None:
+        self._invoices: dict[UUID, InvoiceProjection] = {}
+        self._attempts: list[AttemptProjection] = []
+        self._payments: list[PaymentProjection] = []
+        self._fallbacks: list[FallbackProjection] = []
+        self._audit: list[AuditProjection] = []
+        self._outbound: list[OutboundProjection] = []
+        self._applied: list[AppliedEvent] = []
+        self._touched = False
+
+    @property
+    def over(self) -> bool:
+        return self.state.status in TERMINAL_STATUSES
+
+    def next_moment(self) -> Moment | None:
+        return next_moment(self.terms, self.state)
+
+    def id_for(self, name: str) -> UUID:
+        """An id that is the same whenever the same thing is heard of again."""
+        return uuid5(self.terms.subscription_id, name)
+
+    # What changed -----------------------------------------------------------------------------
+
+    def touch(self) -> None:
+        """The row itself changed; `commit` has something to write."""
+        self._touched = True
+
+    def move(self, event: SubscriptionEvent, actor: str = ENGINE_ACTOR) -> bool:
+        """Change the status by the table; a move that the table lacks is a stale event, not ours."""
+        before = self.state.status
+        if not may(before, event):
+            workflow.logger.info("ignored %s while %s", event, before)
+            return False
+        after = next_status(before, event)
+        self.touch()
+        if after is before:
+            return True
+        self.state.status = after
+        now = workflow.now()
+        self.state.past_due_since = now if after is SubscriptionStatus.PAST_DUE else None
+        if after is SubscriptionStatus.CANCELED:
+            self.state.canceled_at = now
+        self.audit(actor, str(event), {"status": before}, {"status": after})
+        self.emit(OUTBOUND_BY_STATUS[after])
+        workflow.upsert_search_attributes([STATUS_KEY.value_set(str(after))])
+        return True
+
+    def audit(self, actor: str, action: str, before: dict[str, Any], after: dict[str, Any]) -> None:
+        self._audit.append(
+            AuditProjection(
+                id=workflow.uuid7(), actor=actor, action=action, before=before, after=after
+            )
+        )
+        self.touch()
+
+    def emit(self, type_: str, **data: Any) -> None:
+        """Tell the app; the sequence keeps its events in order."""
+        self.state.events_sent += 1
+        self._outbound.append(
+            OutboundProjection(
+                id=workflow.uuid7(),
+                sequence=self.state.events_sent,
+                type=type_,
+                data={
+                    "subscription_id": str(self.terms.subscription_id),
+                    "organization_id": str(self.terms.organization_id),
+                    "status": str(self.state.status),
+                    **data,
+                },
+            )
+        )
+        self.touch()
+
+    def invoice(
+        self, invoice: OpenInvoice, status: InvoiceStatus, **changes: Any
+    ) -> InvoiceProjection:
+        """Put the invoice's row into the batch."""
+        projection = InvoiceProjection(
+            id=invoice.invoice_id,
+            provider=self.state.provider,
+            provider_invoice_id=invoice.provider_invoice_id,
+            amount_minor=invoice.amount_minor,
+            currency=invoice.currency,
+            amount_paid_minor=invoice.amount_paid_minor,
+            status=str(status),
+            period_start=invoice.period_start,
+            period_end=invoice.period_end,
+            invoice_date=invoice.created_at,
+            due_date=invoice.due_at,
+            **changes,
+        )
+        self._invoices[invoice.invoice_id] = projection
+        self.touch()
+        return projection
+
+    def attempt(
+        self,
+        attempt_id: UUID,
+        invoice: OpenInvoice,
+        outcome: OutcomeClass,
+        *,
+        provider: ProviderName,
+        reason: str | None = None,
+        provider_object_id: str | None = None,
+    ) -> None:
+        now = workflow.now()
+        self._attempts.append(
+            AttemptProjection(
+                id=attempt_id,
+                invoice_id=invoice.invoice_id,
+                provider=provider,
+                instrument=self.terms.instrument,
+                amount_minor=invoice.amount_minor,
+                currency=invoice.currency,
+                outcome=outcome,
+                reason=reason,
+                provider_object_id=provider_object_id,
+                started_at=now,
+                finished_at=None if outcome is OutcomeClass.PENDING else now,
+            )
+        )
+        self.touch()
+
+    def payments(
+        self,
+        invoice_id: UUID,
+        attempt_id: UUID | None,
+        provider: ProviderName,
+        settlement: Settlement,
+    ) -> None:
+        """Write every movement of money into the ledger; what pays nothing is told as unapplied."""
+        for capture, applied_minor in settlement.applied:
+            self._payment(invoice_id, attempt_id, provider, capture, applied_minor)
+            unapplied_minor = capture.amount_minor - applied_minor
+            if unapplied_minor:
+                self.audit(
+                    f"provider:{provider}",
+                    "payment.unapplied",
+                    {},
+                    {"invoice_id": str(invoice_id), "unapplied_minor": unapplied_minor},
+                )
+                self.emit(
+                    "payment.unapplied",
+                    invoice_id=str(invoice_id),
+                    amount_minor=unapplied_minor,
+                    currency=capture.currency,
+                )
+
+    def uncounted(self, captures: Sequence[Capture]) -> list[Capture]:
+        """Those that this workflow has not booked yet."""
+        counted = set(self.state.counted_charge_ids)
+        return [capture for capture in captures if capture.provider_charge_id not in counted]
+
+    def _payment(
+        self,
+        invoice_id: UUID,
+        attempt_id: UUID | None,
+        provider: ProviderName,
+        capture: Capture,
+        applied_minor: int,
+    ) -> None:
+        counted = [*self.state.counted_charge_ids, capture.provider_charge_id]
+        self.state.counted_charge_ids = counted[-COUNTED_CHARGE_IDS_MAX:]
+        self._payments.append(
+            PaymentProjection(
+                id=workflow.uuid7(),
+                invoice_id=invoice_id,
+                attempt_id=attempt_id,
+                provider=provider,
+                provider_charge_id=capture.provider_charge_id,
+                kind="capture",
+                amount_minor=capture.amount_minor,
+                applied_minor=applied_minor,
+                currency=capture.currency,
+                occurred_at=capture.captured_at,
+            )
+        )
+        self.touch()
+
+    def fallback(
+        self,
+        attempted: ProviderName,
+        instead: ProviderName,
+        reason: FallbackReason,
+        invoice_id: UUID | None,
+    ) -> None:
+        self._fallbacks.append(
+            FallbackProjection(
+                id=workflow.uuid7(),
+                invoice_id=invoice_id,
+                attempted_provider=attempted,
+                fallback_provider=instead,
+                reason=str(reason),
+                timestamp=workflow.now(),
+            )
+        )
+        self.emit(
+            "payment.fallback",
+            attempted_provider=str(attempted),
+            fallback_provider=str(instead),
+            reason=str(reason),
+        )
+
+    def acknowledge(self, event_ids: Sequence[UUID], disposition: str) -> None:
+        """Inbox rows that this step has dealt with."""
+        self._applied += [AppliedEvent(id=id_, disposition=disposition) for id_ in event_ids]
+        kept = [*self.state.applied_event_ids, *event_ids]
+        self.state.applied_event_ids = kept[-APPLIED_EVENT_IDS_MAX:]
+        if event_ids:
+            self.touch()
+
+    def close_attempt(self, invoice: OpenInvoice, result: AttemptResult) -> None:
+        """The invoice's open attempt came to its end."""
+        self.attempt(
+            result.attempt_id,
+            invoice,
+            result.outcome,
+            provider=result.provider,
+            reason=result.reason,
+            provider_object_id=result.provider_object_id,
+        )
+        if invoice.attempt_id == result.attempt_id:
+            invoice.attempt_id = None
+
+    def drop_open_attempt(self, invoice: OpenInvoice, reason: str) -> None:
+        """Close an attempt that waits for a customer whose time is up."""
+        if invoice.attempt_id is not None and self.state.provider is not None:
+            self.attempt(
+                invoice.attempt_id,
+                invoice,
+                OutcomeClass.DECLINED,
+                provider=self.state.provider,
+                reason=reason,
+            )
+            invoice.attempt_id = None
+
+    # Committing ------------------------------------------------------------------------------
+
+    async def commit(self) -> None:
+        """Write what changed as the next version; does nothing when nothing did."""
+        if not self._touched:
+            return
+        self.state.version += 1
+        self._set_access()
+        batch = ProjectionBatch(
+            application_id=self.terms.application_id,
+            organization_id=self.terms.organization_id,
+            subscription=self._row(),
+            invoices=list(self._invoices.values()),
+            attempts=self._attempts,
+            payments=self._payments,
+            fallbacks=self._fallbacks,
+            audit=self._audit,
+            outbound=self._outbound,
+            applied_events=self._applied,
+            recorded_at=workflow.now(),
+        )
+        self._clear()
+        await call_record(batch)
+
+    def _set_access(self) -> None:
+        """Access follows what is paid, with a grace once a payment is missed: a customer whose card
+        fails once is not locked out at the same instant."""
+        end = paid_until(self.state)
+        if end is not None and self.state.status is SubscriptionStatus.PAST_DUE:
+            end += self.terms.policy.access_grace
+        if end is not None and self.over:
+            end = min(end, self.state.canceled_at or workflow.now())
+        self.state.access_until = end
+
+    def _row(self) -> SubscriptionProjection:
+        state, moment = self.state, self.next_moment()
+        return SubscriptionProjection(
+            id=self.terms.subscription_id,
+            version=state.version,
+            status=state.status,
+            provider=state.provider,
+            provider_subscription_id=state.provider_subscription_id,
+            provider_customer_id=state.provider_customer_id,
+            payment_method_id=state.payment_method_id,
+            current_period_start=state.current_period_start,
+            current_period_end=state.current_period_end,
+            paid_ahead_until=state.paid_ahead_until,
+            trial_end=state.trial_end,
+            cancel_at_period_end=state.cancel_at_period_end,
+            canceled_at=state.canceled_at,
+            access_until=state.access_until,
+            pending_change=_pending_change(state, self.over),
+            next_step=str(moment.step) if moment else None,
+            next_step_at=moment.at if moment else None,
+        )
+
+
+def _pending_change(state: SubscriptionState, over: bool) -> dict[str, Any] | None:
+    if over:
+        return None
+    if state.cancel_requested:
+        return {"type": "cancel", "at": None}
+    end = paid_until(state)
+    if state.cancel_at_period_end and end is not None:
+        return {"type": "cancel", "at": end.isoformat()}
+    return None
+
+
+def paid_at(now: datetime, captures: Sequence[Capture]) -> datetime:
+    """When the money came in, as far as the provider says; never in the future."""
+    return min([now, *(capture.captured_at for capture in captures)])

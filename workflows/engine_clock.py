@@ -1,0 +1,374 @@
+"""The engine's own billing clock: cash vouchers and bank transfers.
+
+Nobody else bills here. The workflow makes the invoice some days before the period, has a voucher or
+CLABE issued, waits for the customer, issues another one, and at last gives up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import datetime
+from uuid import UUID
+
+from temporalio import workflow
+from temporalio.common import WorkflowIDReusePolicy
+from temporalio.exceptions import FailureError
+from temporalio.workflow import ParentClosePolicy
+
+with workflow.unsafe.imports_passed_through():
+    from activities.results import still_unknown
+    from activities.signatures import (
+        AttemptFacts,
+        AttemptQuestion,
+        AttemptResult,
+        InboxRecords,
+        IssuePayment,
+        PendingPaymentResult,
+    )
+    from models.calendar import BillingPeriod, period
+    from models.commands import InboxEvent, payment_workflow_id
+    from models.moments import Step, paid_until
+    from models.outcomes import Instrument, OutcomeClass, ProviderName
+    from models.settlement import settle
+    from models.snapshots import PaymentSnapshot
+    from models.states import InvoiceStatus, SubscriptionEvent
+    from models.subscription import InvoiceProjection, OpenInvoice
+    from workflows.collecting import (
+        choose_route,
+        give_up,
+        new_invoice,
+        resolve,
+        seconds,
+        try_elsewhere,
+    )
+    from workflows.desk import ENGINE_ACTOR, Desk, paid_at
+    from workflows.options import RECORD_RETRY, RECORD_TIMEOUT
+    from workflows.pending_payment import PendingPaymentWorkflow
+
+
+class EngineClock:
+    """Steps of a subscription that the engine bills."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._payment: PendingPaymentResult | None = None  # Ended, not yet dealt with.
+        self._running: asyncio.Task[None] | None = None
+        self._handle: (
+            workflow.ChildWorkflowHandle[PendingPaymentWorkflow, PendingPaymentResult] | None
+        )
+        self._handle = None
+        self._collecting: OpenInvoice | None = None  # What the running payment is for.
+        self._issued = False
+
+    @property
+    def deaf(self) -> bool:
+        return False
+
+    @property
+    def answered(self) -> bool:
+        """Whether a caller can be told something: what to pay, or that nothing is on its way."""
+        return self._issued or not self.busy
+
+    @property
+    def busy(self) -> bool:
+        return self._handle is not None
+
+    @property
+    def has_news(self) -> bool:
+        return self._payment is not None
+
+    async def open(self) -> None:
+        desk, now = self._desk, workflow.now()
+        desk.state.created_at = now
+        desk.state.payment_method_id = desk.terms.payment_method_id
+        await choose_route(desk)
+        if desk.terms.trial_days:
+            trial_end = desk.terms.trial_end(now)
+            desk.state.trial_end = desk.state.anchor_at = trial_end
+            desk.state.period_number = -1
+            desk.state.current_period_start, desk.state.current_period_end = now, trial_end
+            desk.move(SubscriptionEvent.TRIAL_STARTED)
+        else:
+            new_invoice(desk, due_at=now, first=True, amount_minor=desk.terms.amount_minor)
+            await self._collect()
+        desk.state.opened = True
+        desk.touch()
+
+    async def act(self, step: Step) -> None:
+        desk, invoice = self._desk, self._desk.state.invoice
+        if step is Step.OPEN_INVOICE:
+            self._roll()
+            await self._open_renewal()
+        elif step is Step.TRY_AGAIN and invoice is not None:
+            invoice.next_try_at = None
+            await self._collect()
+        elif step is Step.PAST_DUE:
+            desk.move(SubscriptionEvent.PAYMENT_FAILED)
+        elif step is Step.END:
+            await self.cancel(immediately=True, actor=ENGINE_ACTOR)
+
+    async def hear(self, events: list[InboxEvent]) -> None:
+        """Only what the payment's own workflow could not hear any more: it had ended."""
+        for inbox_event in events:
+            disposition = "nothing_new"
+            event = inbox_event.event
+            if event.attempt_id is not None and event.payment is not None:
+                facts = await self._attempt_facts(event.attempt_id)
+                if facts is not None and await self._late_payment(facts, event.payment):
+                    disposition = "late_payment"
+            self._desk.acknowledge([inbox_event.id], disposition)
+
+    async def cancel(self, *, immediately: bool, actor: str) -> None:
+        desk, state = self._desk, self._desk.state
+        desk.audit(actor, "cancel", {}, {"immediately": immediately})
+        if not immediately and paid_until(state) is not None:
+            state.cancel_at_period_end = True
+            desk.emit("subscription.cancel_scheduled")
+        else:
+            if state.invoice is not None:
+                desk.invoice(state.invoice, InvoiceStatus.VOID)
+            state.cancel_at_period_end = False
+            desk.move(SubscriptionEvent.CANCELED, actor)
+        if self._handle is not None:
+            await self._handle.signal(PendingPaymentWorkflow.void)
+        elif desk.over:
+            state.invoice = None
+
+    async def resume(self, actor: str) -> None:
+        desk = self._desk
+        desk.state.cancel_at_period_end = False
+        desk.audit(actor, "resume", {"cancel_at_period_end": True}, {"cancel_at_period_end": False})
+        desk.emit("subscription.cancel_unscheduled")
+
+    async def retry(self, actor: str) -> None:
+        desk, invoice = self._desk, self._desk.state.invoice
+        desk.audit(actor, "retry", {}, {})
+        if invoice is not None and not self.busy:
+            invoice.next_try_at = None
+            await self._collect()
+
+    async def take_news(self) -> None:
+        """A voucher or transfer has ended; decide what follows."""
+        news, self._payment = self._payment, None
+        if news is None:
+            return
+        self._handle = None
+        desk, attempt, collecting = self._desk, news.attempt, self._collecting
+        if collecting is None:
+            return
+        desk.acknowledge(news.event_ids, "applied")
+        desk.close_attempt(collecting, attempt)
+        invoice = desk.state.invoice
+        if invoice is None or invoice.invoice_id != collecting.invoice_id:
+            self._keep_in_sight(collecting, attempt)
+        elif attempt.outcome is OutcomeClass.SUCCEEDED and attempt.payment is not None:
+            self._book(invoice, attempt.attempt_id, attempt.provider, attempt.payment)
+        elif desk.over or desk.state.cancel_at_period_end:
+            desk.invoice(invoice, InvoiceStatus.VOID)
+            desk.state.invoice = None
+        elif attempt.outcome is OutcomeClass.NOT_ATTEMPTED:
+            if try_elsewhere(desk, invoice, attempt):
+                await self._collect()
+            elif invoice.next_try_at is None:
+                give_up(desk, invoice)
+        else:
+            await self._reissue(invoice)
+
+    def hear_issued(self, attempt: AttemptResult) -> None:
+        """The customer has something to pay now."""
+        if self._collecting is not None and self._collecting.attempt_id == attempt.attempt_id:
+            self._issued = True
+
+    def remind(self) -> None:
+        """Tell the app that its customer should be reminded of the slip."""
+        invoice = self._desk.state.invoice
+        if invoice is not None and not self._desk.over:
+            self._desk.emit("payment.reminder", invoice_id=str(invoice.invoice_id))
+
+    def _keep_in_sight(self, collecting: OpenInvoice, attempt: AttemptResult) -> None:
+        """The slip was paid although its invoice was settled in another way: unapplied money."""
+        if attempt.payment is not None:
+            captures = self._desk.uncounted(attempt.payment.captures)
+            settlement = settle(0, 0, collecting.currency, captures)
+            self._desk.payments(
+                collecting.invoice_id, attempt.attempt_id, attempt.provider, settlement
+            )
+
+    async def _reissue(self, invoice: OpenInvoice) -> None:
+        desk = self._desk
+        desk.emit("payment.expired", invoice_id=str(invoice.invoice_id))
+        if invoice.vouchers_issued >= desk.terms.policy.vouchers_max:
+            give_up(desk, invoice)
+            return
+        invoice.candidate = 0
+        await self._collect()
+
+    async def _open_renewal(self) -> None:
+        desk, state = self._desk, self._desk.state
+        following = self._period(state.period_number + 1)
+        invoice = new_invoice(
+            desk, due_at=following.start, first=False, amount_minor=desk.terms.amount_minor
+        )
+        invoice.period_number = following.number
+        invoice.period_start, invoice.period_end = following.start, following.end
+        await self._collect()
+
+    async def _collect(self) -> None:
+        """Have a voucher or transfer issued by the candidate whose turn it is."""
+        desk, invoice = self._desk, self._desk.state.invoice
+        if invoice is None:
+            return
+        if not desk.state.candidates:
+            give_up(desk, invoice)
+            return
+        provider = desk.state.candidates[invoice.candidate]
+        attempt_id = workflow.uuid7()
+        invoice.attempt_id = attempt_id
+        invoice.vouchers_issued += 1
+        desk.state.provider = provider
+        desk.touch()
+        self._issued = False
+        self._collecting = invoice
+        request = self._request(invoice, attempt_id)
+        self._handle = await workflow.start_child_workflow(
+            PendingPaymentWorkflow.run,
+            request,
+            id=payment_workflow_id(attempt_id),
+            id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+            parent_close_policy=ParentClosePolicy.ABANDON,
+            static_summary=f"{desk.terms.instrument} at {provider}, voucher {invoice.vouchers_issued}",
+        )
+        self._running = asyncio.create_task(self._follow(attempt_id))
+
+    def _request(self, invoice: OpenInvoice, attempt_id: UUID) -> IssuePayment:
+        desk, now = self._desk, workflow.now()
+        policy = desk.terms.policy
+        transfer = desk.terms.instrument is Instrument.SPEI
+        expires_at = now + (policy.transfer_lifetime if transfer else policy.voucher_lifetime)
+        return IssuePayment(
+            attempt_id=attempt_id,
+            provider=desk.state.candidates[invoice.candidate],
+            terms=desk.terms,
+            invoice=self._invoice_row(invoice),
+            started_at=now,
+            expires_at=expires_at,
+            remind_at=expires_at - policy.reminder_before_expiry,
+            expiry_grace_seconds=seconds(policy.expiry_grace),
+            report_issue=True,
+        )
+
+    def _invoice_row(self, invoice: OpenInvoice) -> InvoiceProjection:
+        return InvoiceProjection(
+            id=invoice.invoice_id,
+            provider=self._desk.state.provider,
+            amount_minor=invoice.amount_minor,
+            currency=invoice.currency,
+            status=str(InvoiceStatus.PENDING),
+            period_start=invoice.period_start,
+            period_end=invoice.period_end,
+            invoice_date=invoice.created_at,
+            due_date=invoice.due_at,
+        )
+
+    async def _follow(self, attempt_id: UUID) -> None:
+        """Wait for the payment's workflow; should it be terminated, ask what became of the attempt."""
+        handle, invoice = self._handle, self._desk.state.invoice
+        if handle is None or invoice is None:
+            return
+        try:
+            self._payment = await handle
+        except FailureError:
+            provider = self._desk.state.candidates[invoice.candidate]
+            attempt = await resolve(still_unknown(attempt_id, provider))
+            self._payment = PendingPaymentResult(attempt=attempt)
+
+    def _book(
+        self,
+        invoice: OpenInvoice,
+        attempt_id: UUID,
+        provider: ProviderName,
+        payment: PaymentSnapshot,
+    ) -> None:
+        """Apply the money; a fully paid invoice moves the subscription on."""
+        desk, state = self._desk, self._desk.state
+        owed = 0 if desk.over else invoice.amount_minor
+        captures = desk.uncounted(payment.captures)
+        settlement = settle(owed, invoice.amount_paid_minor, invoice.currency, captures)
+        invoice.amount_paid_minor = settlement.amount_paid_minor
+        desk.payments(invoice.invoice_id, attempt_id, provider, settlement)
+        if desk.over:
+            desk.invoice(invoice, InvoiceStatus.VOID)
+            state.invoice = None
+            return
+        if invoice.amount_paid_minor < invoice.amount_minor:
+            desk.invoice(invoice, InvoiceStatus.PENDING)
+            return
+        when = paid_at(workflow.now(), captures)
+        if invoice.first:
+            state.anchor_at = state.anchor_at or max(when, state.created_at or when)
+        covered = self._period(invoice.period_number)
+        invoice.period_start, invoice.period_end = covered.start, covered.end
+        desk.invoice(invoice, InvoiceStatus.PAID, paid_at=when)
+        desk.emit("invoice.paid", invoice_id=str(invoice.invoice_id))
+        state.invoice = None
+        self._extend(covered)
+        desk.move(SubscriptionEvent.PAYMENT_SUCCEEDED)
+
+    def _extend(self, covered: BillingPeriod) -> None:
+        """The paid period becomes the current one, now or when it begins."""
+        state = self._desk.state
+        state.period_number = covered.number
+        if state.current_period_end is None or covered.start <= workflow.now():
+            state.current_period_start, state.current_period_end = covered.start, covered.end
+            state.paid_ahead_until = None
+        else:
+            state.paid_ahead_until = covered.end
+
+    def _roll(self) -> None:
+        """A period that was paid ahead has begun."""
+        state = self._desk.state
+        if state.paid_ahead_until is not None:
+            state.current_period_start = state.current_period_end
+            state.current_period_end = state.paid_ahead_until
+            state.paid_ahead_until = None
+            self._desk.touch()
+
+    def _period(self, number: int) -> BillingPeriod:
+        terms, state = self._desk.terms, self._desk.state
+        anchor: datetime = state.anchor_at or workflow.now()
+        return period(anchor, terms.time_zone, terms.billing_interval, number)
+
+    async def _attempt_facts(self, attempt_id: str) -> AttemptFacts | None:
+        facts: AttemptFacts | None = await workflow.execute_local_activity_method(
+            InboxRecords.find_attempt,
+            AttemptQuestion(attempt_id=UUID(attempt_id)),
+            start_to_close_timeout=RECORD_TIMEOUT,
+            retry_policy=RECORD_RETRY,
+            summary="which invoice was this money for",
+        )
+        return facts
+
+    async def _late_payment(self, facts: AttemptFacts, payment: PaymentSnapshot) -> bool:
+        """Money for a slip that was already given up. It pays its invoice if that is still open
+        (then the slip that replaced it is voided); otherwise it stays in sight as unapplied."""
+        desk, invoice = self._desk, self._desk.state.invoice
+        known = set(facts.known_charge_ids)
+        new = [c for c in desk.uncounted(payment.captures) if c.provider_charge_id not in known]
+        if not new:
+            return False
+        if invoice is not None and invoice.invoice_id == facts.invoice_id:
+            desk.attempt(
+                facts.attempt_id,
+                invoice,
+                OutcomeClass.SUCCEEDED,
+                provider=facts.provider,
+                reason="paid_late",
+                provider_object_id=payment.provider_payment_id,
+            )
+            self._book(invoice, facts.attempt_id, facts.provider, payment)
+            if self._handle is not None:
+                await self._handle.signal(PendingPaymentWorkflow.void)
+        else:
+            settlement = settle(0, 0, facts.currency, new)
+            desk.payments(facts.invoice_id, facts.attempt_id, facts.provider, settlement)
+        return True

@@ -1,0 +1,143 @@
+"""How activities are called: one place for queues, timeouts and retry policies, by name."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from temporalio import workflow
+from temporalio.common import (
+    RetryPolicy,
+    SearchAttributeKey,
+    SearchAttributePair,
+    TypedSearchAttributes,
+)
+
+with workflow.unsafe.imports_passed_through():
+    from activities.signatures import (
+        AttemptRequest,
+        AttemptResult,
+        PaymentReference,
+        ProviderCalls,
+        Records,
+        SettleAttempt,
+        SubscriptionReference,
+    )
+    from models.commands import PROVIDER_TASK_QUEUES
+    from models.moments import Moment
+    from models.outcomes import ProviderName
+    from models.snapshots import PaymentSnapshot, SubscriptionSnapshot
+    from models.subscription import ProjectionBatch, SubscriptionState, SubscriptionTerms
+
+# A killed worker is noticed after this long without a heartbeat, and its activity runs elsewhere.
+HEARTBEAT_TIMEOUT = timedelta(seconds=10)
+# An attempt makes up to six calls, each bounded by the provider timeout (8 s by default).
+ATTEMPT_TIMEOUT = timedelta(seconds=90)
+READ_TIMEOUT = timedelta(seconds=30)
+RECORD_TIMEOUT = timedelta(seconds=10)
+
+# Only our own database can make an attempt fail as an activity; it comes back.
+ATTEMPT_RETRY = RetryPolicy(
+    initial_interval=timedelta(seconds=1), maximum_interval=timedelta(seconds=30)
+)
+# A provider that is away is asked ever more patiently, without end: the answer is needed.
+READ_RETRY = RetryPolicy(
+    initial_interval=timedelta(seconds=2), maximum_interval=timedelta(minutes=5)
+)
+RECORD_RETRY = RetryPolicy(
+    initial_interval=timedelta(milliseconds=200), maximum_interval=timedelta(seconds=10)
+)
+
+STATUS_KEY = SearchAttributeKey.for_keyword("SubscriptionStatus")
+PROVIDER_KEY = SearchAttributeKey.for_keyword("Provider")
+COUNTRY_KEY = SearchAttributeKey.for_keyword("Country")
+PLAN_KEY = SearchAttributeKey.for_keyword("PlanId")
+TENANT_KEY = SearchAttributeKey.for_keyword("TenantId")
+ORGANIZATION_KEY = SearchAttributeKey.for_keyword("OrganizationId")
+NEXT_DUE_KEY = SearchAttributeKey.for_datetime("NextDue")
+
+
+def search_attributes(
+    terms: SubscriptionTerms, state: SubscriptionState, moment: Moment | None = None
+) -> TypedSearchAttributes:
+    """What operators filter by in the Temporal UI: ids and states, nothing personal."""
+    pairs: list[SearchAttributePair[Any]] = [
+        SearchAttributePair(STATUS_KEY, str(state.status)),
+        SearchAttributePair(PLAN_KEY, str(terms.plan_id)),
+        SearchAttributePair(TENANT_KEY, str(terms.application_id)),
+        SearchAttributePair(ORGANIZATION_KEY, str(terms.organization_id)),
+    ]
+    if state.provider is not None:
+        pairs.append(SearchAttributePair(PROVIDER_KEY, str(state.provider)))
+    if terms.country is not None:
+        pairs.append(SearchAttributePair(COUNTRY_KEY, terms.country))
+    if moment is not None:
+        pairs.append(SearchAttributePair(NEXT_DUE_KEY, moment.at))
+    return TypedSearchAttributes(pairs)
+
+
+async def call_attempt(method: Any, request: AttemptRequest, summary: str) -> AttemptResult:
+    """One try at collecting money: one remote activity on the provider's queue."""
+    result: AttemptResult = await workflow.execute_activity_method(
+        method,
+        request,
+        task_queue=PROVIDER_TASK_QUEUES[request.provider],
+        start_to_close_timeout=ATTEMPT_TIMEOUT,
+        heartbeat_timeout=HEARTBEAT_TIMEOUT,
+        retry_policy=ATTEMPT_RETRY,
+        summary=summary,
+    )
+    return result
+
+
+async def call_settle(request: SettleAttempt) -> AttemptResult:
+    result: AttemptResult = await workflow.execute_activity_method(
+        ProviderCalls.settle_attempt,
+        request,
+        task_queue=PROVIDER_TASK_QUEUES[request.provider],
+        start_to_close_timeout=ATTEMPT_TIMEOUT,
+        heartbeat_timeout=HEARTBEAT_TIMEOUT,
+        retry_policy=ATTEMPT_RETRY,
+        summary=f"ask {request.provider} what became of the attempt",
+    )
+    return result
+
+
+async def call_payment(
+    method: Any, provider: ProviderName, provider_payment_id: str, summary: str
+) -> PaymentSnapshot:
+    snapshot: PaymentSnapshot = await workflow.execute_activity_method(
+        method,
+        PaymentReference(provider=provider, provider_payment_id=provider_payment_id),
+        task_queue=PROVIDER_TASK_QUEUES[provider],
+        start_to_close_timeout=READ_TIMEOUT,
+        heartbeat_timeout=HEARTBEAT_TIMEOUT,
+        retry_policy=READ_RETRY,
+        summary=summary,
+    )
+    return snapshot
+
+
+async def call_subscription(
+    method: Any, reference: SubscriptionReference, summary: str
+) -> SubscriptionSnapshot:
+    snapshot: SubscriptionSnapshot = await workflow.execute_activity_method(
+        method,
+        reference,
+        task_queue=PROVIDER_TASK_QUEUES[reference.provider],
+        start_to_close_timeout=READ_TIMEOUT,
+        heartbeat_timeout=HEARTBEAT_TIMEOUT,
+        retry_policy=READ_RETRY,
+        summary=summary,
+    )
+    return snapshot
+
+
+async def call_record(batch: ProjectionBatch) -> None:
+    await workflow.execute_local_activity_method(
+        Records.record,
+        batch,
+        start_to_close_timeout=RECORD_TIMEOUT,
+        retry_policy=RECORD_RETRY,
+        summary=f"{batch.subscription.status}, version {batch.subscription.version}",
+    )

@@ -1,0 +1,203 @@
+"""One voucher or transfer, from its issue to paid, expired or void."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from temporalio import workflow
+from temporalio.exceptions import FailureError
+from temporalio.workflow import ParentClosePolicy
+
+with workflow.unsafe.imports_passed_through():
+    from activities.results import of_payment
+    from activities.signatures import (
+        Acknowledgement,
+        AttemptResult,
+        InboxRecords,
+        IssuePayment,
+        PendingPaymentResult,
+        ProviderCalls,
+        SettleAttempt,
+    )
+    from models.commands import InboxEvent, ProviderEvents, resolve_workflow_id
+    from models.outcomes import Instrument, OutcomeClass
+    from models.snapshots import PaymentSnapshot, PaymentStatus
+    from models.subscription import AppliedEvent
+    from workflows.options import (
+        RECORD_RETRY,
+        RECORD_TIMEOUT,
+        call_attempt,
+        call_payment,
+    )
+    from workflows.resolve_attempt import ResolveAttemptWorkflow
+
+# A provider that still says "pending" after expiry and grace is asked again this often (cash at Stripe
+# is confirmed by the next business day), and after the last look the voucher is voided.
+LOOK_AGAIN = timedelta(hours=6)
+# A transfer is there within minutes or was never sent, so its deadline is ours to enforce at once.
+LOOKS_AFTER_EXPIRY_MAX = {Instrument.OXXO: 12, Instrument.SPEI: 1, Instrument.CARD: 1}
+
+
+@workflow.defn
+class PendingPaymentWorkflow:
+    """Id `payment/{attempt_id}`: the customer's slip as a life of its own.
+
+    Money is believed when a verified event says so; anything else (expired, canceled, unclear) is read
+    from the provider first, because a customer may pay in the very last minute.
+    """
+
+    @workflow.init
+    def __init__(self, request: IssuePayment) -> None:
+        self._request = request
+        self._events: list[InboxEvent] = []
+        self._seen: set[UUID] = set()
+        self._void_requested = False
+        self._attempt: AttemptResult | None = None
+
+    @workflow.run
+    async def run(self, request: IssuePayment) -> PendingPaymentResult:
+        attempt = await call_attempt(
+            ProviderCalls.issue_payment,
+            request,
+            f"issue {request.terms.instrument} at {request.provider}",
+        )
+        if attempt.outcome is OutcomeClass.UNKNOWN:
+            attempt = await self._resolve()
+        self._attempt = attempt
+        if attempt.outcome is not OutcomeClass.PENDING or attempt.payment is None:
+            return PendingPaymentResult(attempt=attempt, event_ids=list(self._event_ids()))
+        if request.report_issue:
+            await self._tell_parent("payment_issued", attempt)
+        final = await self._wait_for_customer(attempt.payment)
+        await workflow.wait_condition(workflow.all_handlers_finished)
+        return PendingPaymentResult(
+            attempt=of_payment(request.attempt_id, final), event_ids=list(self._event_ids())
+        )
+
+    @workflow.signal
+    def provider_events(self, batch: ProviderEvents) -> None:
+        self._events += [event for event in batch.events if event.id not in self._seen]
+        self._seen.update(event.id for event in batch.events)
+
+    @workflow.signal
+    def void(self) -> None:
+        """The invoice is no longer wanted this way: make sure that it cannot be paid any more."""
+        self._void_requested = True
+
+    @workflow.query
+    def explain(self) -> str:
+        return workflow.get_current_details()
+
+    async def _wait_for_customer(self, issued: PaymentSnapshot) -> PaymentSnapshot:
+        expires_at = issued.expires_at or self._request.expires_at
+        remind_at = self._request.remind_at
+        look_at = expires_at + timedelta(seconds=self._request.expiry_grace_seconds)
+        looks_left = LOOKS_AFTER_EXPIRY_MAX[self._request.terms.instrument]
+        while True:
+            await self._wait_until(
+                min(look_at, remind_at or look_at),
+                "remind the customer" if remind_at else "look whether it was paid after all",
+            )
+            if self._void_requested:
+                return await self._void(issued)
+            if self._events:
+                paid = self._paid_by_event()
+                if paid is not None:
+                    return paid
+            snapshot = await self._read(issued)
+            await self._acknowledge_events()
+            if snapshot.status is not PaymentStatus.PENDING:
+                return snapshot
+            now = workflow.now()
+            if remind_at is not None and now >= remind_at:
+                remind_at = None
+                await self._tell_parent("payment_reminder", self._attempt)
+            if now >= look_at:
+                looks_left -= 1
+                if looks_left <= 0:
+                    return await self._void(issued)
+                look_at = now + LOOK_AGAIN
+
+    async def _wait_until(self, at: datetime, what: str) -> None:
+        details = f"Waiting for the customer to pay; at {at:%Y-%m-%d %H:%M} UTC: {what}."
+        workflow.set_current_details(details)
+        seconds = (at - workflow.now()).total_seconds()
+        try:
+            await workflow.wait_condition(
+                lambda: bool(self._events) or self._void_requested,
+                timeout=max(0.0, seconds),
+                timeout_summary=what,
+            )
+        except TimeoutError:
+            return
+
+    def _paid_by_event(self) -> PaymentSnapshot | None:
+        """The snapshot of a verified event that says the whole amount came in."""
+        for event in self._events:
+            payment = event.event.payment
+            if (
+                payment is not None
+                and payment.status is PaymentStatus.SUCCEEDED
+                and payment.captures
+            ):
+                return payment
+        return None
+
+    async def _read(self, issued: PaymentSnapshot) -> PaymentSnapshot:
+        return await call_payment(
+            ProviderCalls.read_payment,
+            issued.provider,
+            issued.provider_payment_id,
+            "read the payment before anything is believed of it",
+        )
+
+    async def _void(self, issued: PaymentSnapshot) -> PaymentSnapshot:
+        workflow.set_current_details("Making sure that it cannot be paid any more.")
+        return await call_payment(
+            ProviderCalls.void_payment,
+            issued.provider,
+            issued.provider_payment_id,
+            "void it, unless the customer was faster",
+        )
+
+    async def _resolve(self) -> AttemptResult:
+        request = self._request
+        result: AttemptResult = await workflow.execute_child_workflow(
+            ResolveAttemptWorkflow.run,
+            SettleAttempt(attempt_id=request.attempt_id, provider=request.provider),
+            id=resolve_workflow_id(request.attempt_id),
+            parent_close_policy=ParentClosePolicy.ABANDON,
+            static_summary=f"what became of an attempt at {request.provider}",
+        )
+        return result
+
+    async def _acknowledge_events(self) -> None:
+        """They told nothing that the reading did not tell: the inbox need not send them again."""
+        if not self._events:
+            return
+        acknowledged = [
+            AppliedEvent(id=event.id, disposition="read_back") for event in self._events
+        ]
+        self._events = []
+        await workflow.execute_local_activity_method(
+            InboxRecords.acknowledge,
+            Acknowledgement(events=acknowledged, at=workflow.now()),
+            start_to_close_timeout=RECORD_TIMEOUT,
+            retry_policy=RECORD_RETRY,
+            summary="acknowledge webhooks",
+        )
+
+    async def _tell_parent(self, signal: str, attempt: AttemptResult | None) -> None:
+        parent = workflow.info().parent
+        if parent is None:
+            return
+        handle = workflow.get_external_workflow_handle(parent.workflow_id)
+        try:
+            await handle.signal(signal, attempt)
+        except FailureError:
+            # The parent has ended; the result of this workflow is what counts.
+            workflow.logger.info("the parent is gone, %s was not told", signal)
+
+    def _event_ids(self) -> list[UUID]:
+        return [event.id for event in self._events]

@@ -1,0 +1,244 @@
+"""One subscription, one workflow, for its whole life."""
+
+from __future__ import annotations
+
+import asyncio
+
+from temporalio import workflow
+from temporalio.exceptions import ApplicationError
+
+with workflow.unsafe.imports_passed_through():
+    from activities.signatures import AttemptResult
+    from models.commands import (
+        Cancel,
+        Command,
+        CommandResult,
+        InboxEvent,
+        Open,
+        ProviderEvents,
+        Resume,
+        RetryPayment,
+        SubscriptionInput,
+    )
+    from models.moments import Moment
+    from models.states import SubscriptionStatus
+    from models.subscription import BillingClock
+    from workflows.collecting import BillingClockSteps
+    from workflows.desk import Desk
+    from workflows.engine_clock import EngineClock
+    from workflows.options import search_attributes
+    from workflows.provider_clock import ProviderClock
+
+CONFLICT = "conflict"
+RETRYABLE_STATUSES = frozenset({SubscriptionStatus.INCOMPLETE, SubscriptionStatus.PAST_DUE})
+
+
+@workflow.defn
+class SubscriptionWorkflow:
+    """Id `subscription/{id}`. Commands are Updates, provider facts are Signals.
+
+    One loop: wait for a command, an event, the end of an attempt or the next due moment; decide with
+    pure rules; act through activities; record. Whoever acts holds the lock, so steps never interleave.
+    At the end of a period's work the workflow continues as new and waits with a fresh history.
+    """
+
+    @workflow.init
+    def __init__(self, start: SubscriptionInput) -> None:
+        self._desk = Desk(start.terms, start.state)
+        self._clock: BillingClockSteps = (
+            EngineClock(self._desk)
+            if start.terms.clock is BillingClock.ENGINE
+            else ProviderClock(self._desk)
+        )
+        self._lock = asyncio.Lock()
+        self._events: list[InboxEvent] = []
+        self._worked = False
+
+    @workflow.run
+    async def run(self, start: SubscriptionInput) -> SubscriptionStatus:
+        if not self._desk.state.opened:
+            async with self._lock:
+                await self._clock.open()
+                await self._desk.commit()
+            self._worked = True
+        while not (self._desk.over and not self._clock.busy):
+            if self._may_continue_as_new():
+                await workflow.wait_condition(workflow.all_handlers_finished)
+                if self._may_continue_as_new():
+                    self._continue_as_new()
+            await self._wait()
+            async with self._lock:
+                await self._step()
+                await self._desk.commit()
+        await workflow.wait_condition(workflow.all_handlers_finished)
+        await self._finish_events()
+        workflow.set_current_details(self.explain())
+        return self._desk.state.status
+
+    # Commands --------------------------------------------------------------------------------
+
+    @workflow.update
+    async def open(self, command: Open) -> CommandResult:
+        """Answers as soon as the caller can be told what to pay, or that it is paid."""
+        await workflow.wait_condition(
+            lambda: self._desk.state.opened and self._clock.answered and not self._clock.has_news
+        )
+        async with self._lock:
+            return self._result()
+
+    @workflow.update
+    async def cancel(self, command: Cancel) -> CommandResult:
+        async with self._lock:
+            if not self._desk.over:
+                await self._clock.cancel(immediately=command.immediately, actor=command.actor)
+                await self._desk.commit()
+                self._worked = True
+            return self._result()
+
+    @cancel.validator
+    def _may_cancel(self, command: Cancel) -> None:
+        self._refuse_when_over(command)
+        if self._desk.state.cancel_at_period_end and not command.immediately:
+            raise _conflict("the subscription already ends with its period")
+
+    @workflow.update
+    async def resume(self, command: Resume) -> CommandResult:
+        async with self._lock:
+            if not self._desk.over and self._desk.state.cancel_at_period_end:
+                await self._clock.resume(command.actor)
+                await self._desk.commit()
+                self._worked = True
+            return self._result()
+
+    @resume.validator
+    def _may_resume(self, command: Resume) -> None:
+        self._refuse_when_over(command)
+        if not self._desk.state.cancel_at_period_end:
+            raise _conflict("the subscription has no scheduled cancellation to take back")
+
+    @workflow.update
+    async def retry_payment(self, command: RetryPayment) -> CommandResult:
+        async with self._lock:
+            if command.payment_method_id is not None:
+                self._desk.state.payment_method_id = command.payment_method_id
+            await self._clock.retry(command.actor)
+            await self._desk.commit()
+        await workflow.wait_condition(lambda: self._clock.answered and not self._clock.has_news)
+        async with self._lock:
+            return self._result()
+
+    @retry_payment.validator
+    def _may_retry(self, command: RetryPayment) -> None:
+        self._refuse_when_over(command)
+        if self._desk.state.status not in RETRYABLE_STATUSES or self._desk.state.invoice is None:
+            raise _conflict("the subscription has no unpaid invoice to collect")
+        if self._clock.busy:
+            raise _conflict("a payment for the invoice is already on its way")
+
+    # Facts -----------------------------------------------------------------------------------
+
+    @workflow.signal
+    def provider_events(self, batch: ProviderEvents) -> None:
+        """From the dispatcher. Applied once: ids that were dealt with are remembered."""
+        known = {*self._desk.state.applied_event_ids, *(event.id for event in self._events)}
+        self._events += [event for event in batch.events if event.id not in known]
+
+    @workflow.signal
+    def payment_issued(self, attempt: AttemptResult) -> None:
+        """From the payment's own workflow: the customer has something to pay now."""
+        self._clock.hear_issued(attempt)
+
+    @workflow.signal
+    async def payment_reminder(self, attempt: AttemptResult) -> None:
+        """From the payment's own workflow: it expires soon and is still unpaid."""
+        async with self._lock:
+            self._clock.remind()
+            await self._desk.commit()
+
+    @workflow.query
+    def explain(self) -> str:
+        """Why it is in this state and what happens next, for a person."""
+        state, moment = self._desk.state, self._desk.next_moment()
+        lines = [f"**{self._desk.terms.plan_name}** is **{state.status}**."]
+        if state.current_period_end is not None:
+            lines.append(f"Paid until {state.access_until:%Y-%m-%d %H:%M} UTC.")
+        if state.invoice is not None:
+            left = state.invoice.amount_minor - state.invoice.amount_paid_minor
+            lines.append(
+                f"Invoice {state.invoice.invoice_id} lacks {left} minor units"
+                f" {state.invoice.currency}."
+            )
+        if self._clock.busy:
+            lines.append("A payment is on its way; its own workflow tells the rest.")
+        lines.append(f"Next: {moment.summary}." if moment else "Nothing is due by itself.")
+        return "\n\n".join(lines)
+
+    # The loop --------------------------------------------------------------------------------
+
+    async def _wait(self) -> None:
+        """Until something happens. Every long wait of a subscription is this one."""
+        workflow.set_current_details(self.explain())
+        moment = self._desk.next_moment()
+        seconds = None
+        if moment is not None:
+            seconds = max(0.0, (moment.at - workflow.now()).total_seconds())
+        try:
+            await workflow.wait_condition(
+                lambda: self._stirred(moment),
+                timeout=seconds,
+                timeout_summary=moment.summary if moment else None,
+            )
+        except TimeoutError:
+            return
+
+    def _stirred(self, moment: Moment | None) -> bool:
+        """Something to do, or another moment to wait for than the one the timer was set to."""
+        if self._lock.locked():
+            return False
+        heard = bool(self._events) and not self._clock.deaf
+        ended = self._desk.over and not self._clock.busy
+        changed = self._desk.next_moment() != moment
+        return heard or ended or changed or self._clock.has_news or self._may_continue_as_new()
+
+    async def _step(self) -> None:
+        if self._clock.has_news:
+            self._worked = True
+            await self._clock.take_news()
+        if self._events and not self._clock.deaf:
+            self._worked = True
+            events, self._events = self._events, []
+            await self._clock.hear(events)
+        moment = self._desk.next_moment()
+        if moment is not None and moment.at <= workflow.now() and not self._clock.deaf:
+            self._worked = True
+            await self._clock.act(moment.step)
+
+    async def _finish_events(self) -> None:
+        """Events that came while the end was written; later ones find the workflow closed."""
+        if self._events:
+            events, self._events = self._events, []
+            await self._clock.hear(events)
+            await self._desk.commit()
+
+    def _may_continue_as_new(self) -> bool:
+        idle = not (self._clock.busy or self._clock.has_news or self._events)
+        return self._worked and idle and not self._desk.over and not self._lock.locked()
+
+    def _continue_as_new(self) -> None:
+        desk = self._desk
+        workflow.continue_as_new(
+            SubscriptionInput(terms=desk.terms, state=desk.state),
+            search_attributes=search_attributes(desk.terms, desk.state, desk.next_moment()),
+        )
+
+    def _result(self) -> CommandResult:
+        settled = not self._desk.state.cancel_requested or self._desk.over
+        return CommandResult(status=self._desk.state.status, settled=settled)
+
+    def _refuse_when_over(self, _command: Command) -> None:
+        if self._desk.over:
+            raise _conflict(f"the subscription is {self._desk.state.status}")
+
+
+def _conflict(message: str) -> ApplicationError:
+    return ApplicationError(message, type=CONFLICT, non_retryable=True)
