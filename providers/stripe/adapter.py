@@ -1,0 +1,374 @@
+"""Stripe as a PaymentProvider, through its own async SDK."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import stripe
+from stripe.params import (
+    CustomerCreateParams,
+    InvoicePayParams,
+    SubscriptionCreateParams,
+    SubscriptionUpdateParams,
+)
+
+from models.calendar import BillingInterval
+from models.events import ProviderEvent
+from models.outcomes import Instrument, ProviderName
+from models.snapshots import (
+    InvoiceSnapshot,
+    PaymentMethodSnapshot,
+    PaymentSnapshot,
+    ProviderInvoiceStatus,
+    ProviderSubscriptionStatus,
+    RefundSnapshot,
+    SubscriptionSnapshot,
+)
+from providers.protocol import (
+    AttachPaymentMethod,
+    Capabilities,
+    CustomerDraft,
+    FailureKind,
+    PaymentDraft,
+    PlanDraft,
+    PreparedSubscription,
+    ProviderFailure,
+    RefundDraft,
+    SubscriptionDraft,
+)
+from providers.stripe import mapping, webhooks
+from providers.stripe.amounts import to_stripe
+from providers.stripe.calls import calling, keyed, read_back
+from providers.stripe.capabilities import CAPABILITIES
+from providers.stripe.client import make_client
+from providers.stripe.failures import asks_for_customer, unsupported
+from providers.stripe.payments import Payments, paid_intent_of
+
+# What the customer needs to finish a first payment in the browser comes only when asked for.
+WITH_CLIENT_SECRET = ["latest_invoice.confirmation_secret"]
+GONE = {FailureKind.NOT_FOUND, FailureKind.REJECTED}
+
+
+class StripeProvider:
+    """One Stripe account. Belongs to the event loop in which it is first used.
+
+    Every POST that makes something or moves money carries an idempotency key made of our own ids, so
+    `retry` needs no search. Updates that only set a value are harmless to repeat and must not be
+    replayed (cancel, keep, cancel again is a sequence), so they leave the key to the SDK.
+    """
+
+    def __init__(
+        self,
+        *,
+        api_key: str,
+        api_base: str | None = None,
+        webhook_secrets: Sequence[str] = (),
+        timeout_seconds: float = 8.0,
+        account: str = "default",
+    ) -> None:
+        self._client, self._transport = make_client(api_key, api_base, timeout_seconds)
+        self._v1 = self._client.v1
+        self._payments = Payments(self._client)
+        self._webhook_secrets = tuple(secret for secret in webhook_secrets if secret.strip())
+        self._account = account
+
+    @property
+    def name(self) -> ProviderName:
+        return ProviderName.STRIPE
+
+    @property
+    def account(self) -> str:
+        return self._account
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return CAPABILITIES
+
+    async def aclose(self) -> None:
+        await self._transport.aclose()
+
+    # Customers, payment methods, plans.
+
+    async def ensure_customer(self, draft: CustomerDraft, *, retry: bool = False) -> str:
+        params: CustomerCreateParams = {
+            "name": draft.name,
+            "email": draft.email,
+            "metadata": {"organization_id": draft.organization_id},
+        }
+        if draft.phone is not None:
+            params["phone"] = draft.phone
+        if draft.country is not None:
+            params["address"] = {"country": draft.country}
+        if draft.country == "MX":
+            params["preferred_locales"] = ["es-419"]
+        with calling():
+            made = await self._v1.customers.create_async(
+                params, keyed("customer", draft.organization_id)
+            )
+        return made.id
+
+    async def attach_payment_method(self, request: AttachPaymentMethod) -> PaymentMethodSnapshot:
+        """Subscriptions name their own payment method, so the customer's default stays as it is."""
+        if request.type is not Instrument.CARD:
+            raise unsupported(f"{request.type} has no instrument that could be stored")
+        with calling(request.token):
+            method_id = request.token
+            if method_id.startswith("tok_"):
+                made = await self._v1.payment_methods.create_async(
+                    {"type": "card", "card": {"token": request.token}},
+                    keyed("payment_method", request.payment_method_id),
+                )
+                method_id = made.id
+            attached = await self._v1.payment_methods.attach_async(
+                method_id,
+                {"customer": request.provider_customer_id},
+                keyed("attach", request.payment_method_id),
+            )
+            return mapping.payment_method(attached, request.provider_customer_id)
+
+    async def detach_payment_method(
+        self, provider_customer_id: str, provider_payment_method_id: str
+    ) -> None:
+        try:
+            with calling(provider_payment_method_id):
+                await self._v1.payment_methods.detach_async(
+                    provider_payment_method_id, {}, keyed("detach", provider_payment_method_id)
+                )
+        except ProviderFailure as failure:
+            if failure.kind is FailureKind.NOT_FOUND:
+                return
+            if failure.kind is not FailureKind.REJECTED:
+                raise
+            with calling(provider_payment_method_id):
+                found = await self._v1.payment_methods.retrieve_async(provider_payment_method_id)
+            if found.customer is not None:
+                raise
+
+    async def ensure_plan(self, draft: PlanDraft) -> str:
+        """A price never changes: its lookup key says the amount, so a new amount is a new price."""
+        interval = "month" if draft.billing_interval is BillingInterval.MONTHLY else "year"
+        amount = to_stripe(draft.amount_minor, draft.currency)
+        lookup_key = f"{draft.plan_id}:{interval}:{draft.currency}:{draft.amount_minor}"
+        with calling(draft.plan_id):
+            known = await self._v1.prices.list_async(
+                {"lookup_keys": [lookup_key], "active": True, "limit": 1}
+            )
+            if known.data:
+                return known.data[0].id
+            await self._ensure_product(draft)
+            made = await self._v1.prices.create_async(
+                {
+                    "product": draft.plan_id,
+                    "currency": draft.currency.lower(),
+                    "unit_amount": amount,
+                    "recurring": {"interval": interval},
+                    "lookup_key": lookup_key,
+                    "metadata": {"plan_id": draft.plan_id},
+                },
+                keyed("price", lookup_key),
+            )
+            return made.id
+
+    async def _ensure_product(self, draft: PlanDraft) -> None:
+        try:
+            await self._v1.products.create_async(
+                {"id": draft.plan_id, "name": draft.name, "metadata": {"plan_id": draft.plan_id}},
+                keyed("product", draft.plan_id),
+            )
+        except stripe.IdempotencyError:
+            # Made before under another name; the price is what bills.
+            return
+        except stripe.InvalidRequestError as error:
+            if error.code != "resource_already_exists":
+                raise
+
+    # Subscriptions and their invoices.
+
+    async def prepare_subscription(
+        self, draft: SubscriptionDraft, *, retry: bool = False
+    ) -> PreparedSubscription:
+        """`default_incomplete` never charges by itself; only a trial starts without a payment."""
+        params: SubscriptionCreateParams = {
+            "customer": draft.provider_customer_id,
+            "items": [{"price": draft.provider_plan_id, "quantity": 1}],
+            "payment_behavior": "default_incomplete",
+            "collection_method": "charge_automatically",
+            # Paying with another card makes that the card of the next renewal.
+            "payment_settings": {
+                "save_default_payment_method": "on_subscription",
+                "payment_method_types": ["card"],
+            },
+            "billing_mode": {"type": "flexible"},
+            "metadata": {
+                "subscription_id": draft.subscription_id,
+                "invoice_id": draft.invoice_id,
+                "attempt_id": draft.attempt_id,
+                "organization_id": draft.organization_id,
+            },
+        }
+        if draft.provider_payment_method_id is not None:
+            params["default_payment_method"] = draft.provider_payment_method_id
+        if draft.trial_end is not None:
+            params["trial_end"] = int(draft.trial_end.timestamp())
+        with calling():
+            made = await self._v1.subscriptions.create_async(
+                params, keyed("subscription", draft.attempt_id)
+            )
+        to_pay = mapping.reference(made.latest_invoice) if made.status == "incomplete" else None
+        return PreparedSubscription(provider_subscription_id=made.id, provider_invoice_id=to_pay)
+
+    async def commit_subscription(
+        self, draft: SubscriptionDraft, prepared: PreparedSubscription
+    ) -> SubscriptionSnapshot:
+        subscription_id = prepared.provider_subscription_id
+        invoice_id = prepared.provider_invoice_id
+        method_id = draft.provider_payment_method_id
+        if invoice_id is None or method_id is None:
+            # A trial has nothing to pay; without a card the customer pays in the browser.
+            return await self._subscription(subscription_id)
+        params: InvoicePayParams = {"payment_method": method_id, "off_session": False}
+        try:
+            with calling(subscription_id):
+                await self._v1.invoices.pay_async(
+                    invoice_id, params, keyed("pay", draft.attempt_id)
+                )
+        except ProviderFailure as failure:
+            if asks_for_customer(failure):
+                return await read_back(self._subscription(subscription_id), subscription_id)
+            if failure.kind is not FailureKind.REJECTED:
+                raise
+            # Perhaps it was paid before and the key is forgotten: then it is no failure.
+            found = await read_back(self._subscription(subscription_id), subscription_id)
+            if found.status is ProviderSubscriptionStatus.INCOMPLETE:
+                raise
+            return found
+        return await read_back(self._subscription(subscription_id), subscription_id)
+
+    async def get_subscription(
+        self, provider_customer_id: str, provider_subscription_id: str
+    ) -> SubscriptionSnapshot:
+        return await self._subscription(provider_subscription_id)
+
+    async def cancel_subscription(
+        self, provider_customer_id: str, provider_subscription_id: str, *, at_period_end: bool
+    ) -> SubscriptionSnapshot:
+        try:
+            if at_period_end:
+                return await self._update(provider_subscription_id, {"cancel_at_period_end": True})
+            with calling(provider_subscription_id):
+                await self._v1.subscriptions.cancel_async(
+                    provider_subscription_id, {"invoice_now": False, "prorate": False}
+                )
+        except ProviderFailure as failure:
+            if failure.kind not in GONE:
+                raise
+            found = await self._subscription(provider_subscription_id)
+            if found.status is not ProviderSubscriptionStatus.CANCELED:
+                raise
+            return await self._void_open_invoice(found)
+        found = await read_back(
+            self._subscription(provider_subscription_id), provider_subscription_id
+        )
+        return await self._void_open_invoice(found)
+
+    async def keep_subscription(
+        self, provider_customer_id: str, provider_subscription_id: str
+    ) -> SubscriptionSnapshot:
+        return await self._update(provider_subscription_id, {"cancel_at_period_end": False})
+
+    async def retry_invoice(
+        self,
+        provider_invoice_id: str,
+        *,
+        attempt_id: str,
+        provider_payment_method_id: str | None,
+    ) -> InvoiceSnapshot:
+        params: InvoicePayParams = {"off_session": True}
+        if provider_payment_method_id is not None:
+            params["payment_method"] = provider_payment_method_id
+        try:
+            with calling(provider_invoice_id):
+                paid = await self._v1.invoices.pay_async(
+                    provider_invoice_id, params, keyed("retry", attempt_id)
+                )
+                return mapping.invoice(paid)
+        except ProviderFailure as failure:
+            if failure.kind is not FailureKind.REJECTED:
+                raise
+            found = await read_back(self.get_invoice(provider_invoice_id), provider_invoice_id)
+            if found.status is not ProviderInvoiceStatus.PAID:
+                raise
+            return found
+
+    async def get_invoice(self, provider_invoice_id: str) -> InvoiceSnapshot:
+        with calling(provider_invoice_id):
+            found = await self._v1.invoices.retrieve_async(
+                provider_invoice_id, {"expand": ["payments", "confirmation_secret"]}
+            )
+            intent_id = paid_intent_of(found)
+            intent = None
+            if intent_id is not None and found.attempted:
+                # The invoice itself knows neither why it was declined nor what was refunded.
+                intent = await self._payments.intent_with_charge(intent_id)
+            return mapping.invoice(found, intent)
+
+    # One-off payments.
+
+    async def prepare_payment(self, draft: PaymentDraft, *, retry: bool = False) -> str:
+        return await self._payments.prepare(draft)
+
+    async def commit_payment(
+        self, draft: PaymentDraft, provider_payment_id: str
+    ) -> PaymentSnapshot:
+        return await self._payments.commit(draft, provider_payment_id)
+
+    async def get_payment(self, provider_payment_id: str) -> PaymentSnapshot:
+        return await self._payments.get(provider_payment_id)
+
+    async def cancel_payment(self, provider_payment_id: str) -> PaymentSnapshot:
+        return await self._payments.cancel(provider_payment_id)
+
+    async def refund(self, draft: RefundDraft) -> RefundSnapshot:
+        return await self._payments.refund(draft)
+
+    def parse_webhook(self, raw: bytes, headers: Mapping[str, str]) -> ProviderEvent:
+        webhooks.verify(raw, headers, self._webhook_secrets)
+        return webhooks.translate(raw, self._account)
+
+    # Helpers.
+
+    async def _subscription(self, subscription_id: str) -> SubscriptionSnapshot:
+        with calling(subscription_id):
+            found = await self._v1.subscriptions.retrieve_async(
+                subscription_id, {"expand": WITH_CLIENT_SECRET}
+            )
+            return mapping.subscription(found)
+
+    async def _update(
+        self, subscription_id: str, changes: SubscriptionUpdateParams
+    ) -> SubscriptionSnapshot:
+        changes["expand"] = WITH_CLIENT_SECRET
+        with calling(subscription_id):
+            updated = await self._v1.subscriptions.update_async(subscription_id, changes)
+            return mapping.subscription(updated)
+
+    async def _void_open_invoice(self, canceled: SubscriptionSnapshot) -> SubscriptionSnapshot:
+        """Stripe leaves an open invoice payable after a cancellation; the customer's browser could
+        still pay it. After this nobody can."""
+        latest = canceled.latest_invoice
+        if latest is None or latest.status is not ProviderInvoiceStatus.OPEN:
+            return canceled
+        invoice_id = latest.provider_invoice_id
+        try:
+            with calling(invoice_id):
+                await self._v1.invoices.void_invoice_async(
+                    invoice_id, {}, keyed("void", invoice_id)
+                )
+        except ProviderFailure as failure:
+            # Refused because it was paid (or voided) meanwhile: reading says which.
+            if failure.kind is not FailureKind.REJECTED:
+                raise
+        return await read_back(
+            self._subscription(canceled.provider_subscription_id),
+            canceled.provider_subscription_id,
+        )

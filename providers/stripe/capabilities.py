@@ -1,0 +1,13 @@
+"""Stripe's row of the capability matrix."""
+
+from __future__ import annotations
+
+from providers.protocol import Capabilities, Capability
+
+CAPABILITIES = Capabilities(
+    supports=frozenset(set(Capability) - {Capability.CASH_REFUND}),
+    currencies=None,
+    refusals={
+        Capability.CASH_REFUND: "Stripe cannot return cash that was paid at an OXXO counter.",
+    },
+)

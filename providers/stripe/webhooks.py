@@ -1,0 +1,147 @@
+"""Stripe's webhooks: verified over the raw bytes, then translated."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, cast
+
+import stripe
+
+from models.events import EventKind, ProviderEvent
+from models.outcomes import ProviderName
+from providers.protocol import WebhookMalformed, WebhookRejected
+from providers.stripe import mapping
+
+TOLERANCE_SECONDS = 300
+SIGNATURE_HEADER = "stripe-signature"
+
+Facts = dict[str, Any]
+
+
+def verify(raw: bytes, headers: Mapping[str, str], secrets: Sequence[str]) -> None:
+    """Raises WebhookRejected unless one of the secrets made the signature (two while rotating)."""
+    if not secrets:
+        raise WebhookRejected("no webhook secret is configured")
+    header = headers.get(SIGNATURE_HEADER)
+    if not header:
+        raise WebhookRejected("no signature")
+    for secret in secrets:
+        try:
+            stripe.WebhookSignature.verify_header(raw, header, secret, TOLERANCE_SECONDS)
+        except (stripe.SignatureVerificationError, TypeError, ValueError):
+            # ValueError: a body that is no text; TypeError: a signature that is no ASCII.
+            continue
+        return
+    raise WebhookRejected("no configured secret made this signature, or it is too old")
+
+
+def translate(raw: bytes, account: str) -> ProviderEvent:
+    """The event in our words; `raw` has been verified. Raises WebhookMalformed."""
+    try:
+        values = json.loads(raw)
+        if not isinstance(values, dict) or values.get("object") != "event":
+            raise ValueError("not a snapshot event")
+        # The empty key: what is built here never calls Stripe.
+        event = stripe.Event.construct_from(values, "")
+        facts = _translator(event.type)(event)
+        return ProviderEvent(
+            provider=ProviderName.STRIPE,
+            account=account,
+            provider_event_id=event.id,
+            event_type=event.type,
+            occurred_at=mapping.instant(event.created),
+            livemode=event.livemode,
+            **facts,
+        )
+    except (mapping.Unreadable, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise WebhookMalformed(f"unreadable event: {type(error).__name__}") from None
+
+
+def _translator(event_type: str) -> Callable[[stripe.Event], Facts]:
+    for prefix, translator in _TRANSLATORS:
+        if event_type.startswith(prefix):
+            return translator
+    return _ignored
+
+
+def _ignored(_event: stripe.Event) -> Facts:
+    return {"kind": EventKind.IGNORED}
+
+
+def _subscription(event: stripe.Event) -> Facts:
+    found = cast(stripe.Subscription, event.data.object)
+    return {
+        "kind": EventKind.SUBSCRIPTION,
+        "subscription_id": mapping.our(found.metadata, "subscription_id"),
+        "provider_subscription_id": found.id,
+        "provider_invoice_id": mapping.reference(found.latest_invoice),
+        "subscription": mapping.subscription(found),
+    }
+
+
+def _invoice(event: stripe.Event) -> Facts:
+    found = cast(stripe.Invoice, event.data.object)
+    # A draft is not collected yet (`invoice.finalized` follows), `invoice.upcoming` has no id, and
+    # an invoice without a subscription is none of ours.
+    if event.type == "invoice.upcoming" or found.status in {"draft", None}:
+        return _ignored(event)
+    snapshot = mapping.invoice(found)
+    if snapshot.provider_subscription_id is None:
+        return _ignored(event)
+    metadata = mapping.invoice_metadata(found)
+    return {
+        "kind": EventKind.INVOICE,
+        "subscription_id": mapping.our(metadata, "subscription_id"),
+        # The subscription remembers the attempt that opened it: right for its first invoice alone.
+        "attempt_id": mapping.our(metadata, "attempt_id") if snapshot.first else None,
+        "provider_subscription_id": snapshot.provider_subscription_id,
+        "provider_invoice_id": snapshot.provider_invoice_id,
+        "invoice": snapshot,
+    }
+
+
+def _payment_intent(event: stripe.Event) -> Facts:
+    intent = cast(stripe.PaymentIntent, event.data.object)
+    attempt_id = mapping.our(intent.metadata, "attempt_id")
+    if attempt_id is None:
+        # An invoice's own payment (its news come as invoice events), or another program's.
+        return _ignored(event)
+    facts: Facts = {
+        "attempt_id": attempt_id,
+        "subscription_id": mapping.our(intent.metadata, "subscription_id"),
+        "provider_payment_id": intent.id,
+    }
+    if mapping.is_transfer(intent) and _money_may_have_moved(event.type):
+        # A transfer may come in portions, and the payload does not say which: read them.
+        return {"kind": EventKind.LOOK, **facts}
+    captures = mapping.capture_of_event(intent, mapping.instant(event.created))
+    return {"kind": EventKind.PAYMENT, **facts, "payment": mapping.payment(intent, captures)}
+
+
+def _money_may_have_moved(event_type: str) -> bool:
+    return event_type not in {"payment_intent.created", "payment_intent.requires_action"}
+
+
+def _money_back(event: stripe.Event) -> Facts:
+    """A refund or a dispute: what is left of the payment has to be read."""
+    found: object = event.data.object
+    is_charge = getattr(found, "object", None) == "charge"
+    metadata = getattr(found, "metadata", None) if is_charge else None
+    return {
+        "kind": EventKind.LOOK,
+        "attempt_id": mapping.our(metadata, "attempt_id"),
+        "subscription_id": mapping.our(metadata, "subscription_id"),
+        "provider_payment_id": mapping.reference(getattr(found, "payment_intent", None)),
+    }
+
+
+# The first prefix that fits decides; every other event is ignored.
+_TRANSLATORS: tuple[tuple[str, Callable[[stripe.Event], Facts]], ...] = (
+    ("customer.subscription.", _subscription),
+    ("invoice.", _invoice),
+    ("payment_intent.", _payment_intent),
+    ("charge.refunded", _money_back),
+    ("charge.dispute.", _money_back),
+    ("refund.", _money_back),
+)
