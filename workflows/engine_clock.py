@@ -59,6 +59,7 @@ class EngineClock:
         self._handle = None
         self._collecting: OpenInvoice | None = None  # What the running payment is for.
         self._issued = False
+        self._caller_waits = False  # Somebody asked for this try and wants to know what to pay.
 
     @property
     def deaf(self) -> bool:
@@ -145,6 +146,7 @@ class EngineClock:
         desk.audit(actor, "retry", {}, {})
         if invoice is not None and not self.busy:
             invoice.next_try_at = None
+            self._caller_waits = True
             await self._collect()
 
     async def take_news(self) -> None:
@@ -254,7 +256,7 @@ class EngineClock:
             expires_at=expires_at,
             remind_at=expires_at - policy.reminder_before_expiry,
             expiry_grace_seconds=seconds(policy.expiry_grace),
-            report_issue=True,
+            report_issue=invoice.first or self._caller_waits,
         )
 
     def _invoice_row(self, invoice: OpenInvoice) -> InvoiceProjection:

@@ -404,9 +404,11 @@ class ProviderClock:
             )
             if snapshot.latest_invoice is not None:
                 self._apply_invoice(snapshot.latest_invoice)
+        if desk.state.status not in {SubscriptionStatus.INCOMPLETE, SubscriptionStatus.PAST_DUE}:
+            return  # It was paid after all.
         if desk.state.invoice is not None:
             give_up(desk, desk.state.invoice)
-        elif desk.state.status is SubscriptionStatus.INCOMPLETE:
+        else:
             desk.move(SubscriptionEvent.GAVE_UP)
 
     def _ended(self, event: SubscriptionEvent, actor: str) -> None:

@@ -30,6 +30,8 @@ with workflow.unsafe.imports_passed_through():
     from workflows.provider_clock import ProviderClock
 
 CONFLICT = "conflict"
+# A due moment that acting did not remove would spin the loop: it is tried again this much later.
+STUCK_SECONDS = 60.0
 RETRYABLE_STATUSES = frozenset({SubscriptionStatus.INCOMPLETE, SubscriptionStatus.PAST_DUE})
 
 
@@ -53,6 +55,7 @@ class SubscriptionWorkflow:
         self._lock = asyncio.Lock()
         self._events: list[InboxEvent] = []
         self._worked = False
+        self._acted_on: Moment | None = None
 
     @workflow.run
     async def run(self, start: SubscriptionInput) -> SubscriptionStatus:
@@ -179,9 +182,7 @@ class SubscriptionWorkflow:
         """Until something happens. Every long wait of a subscription is this one."""
         workflow.set_current_details(self.explain())
         moment = self._desk.next_moment()
-        seconds = None
-        if moment is not None:
-            seconds = max(0.0, (moment.at - workflow.now()).total_seconds())
+        seconds = self._seconds_until(moment)
         try:
             await workflow.wait_condition(
                 lambda: self._stirred(moment),
@@ -190,6 +191,14 @@ class SubscriptionWorkflow:
             )
         except TimeoutError:
             return
+
+    def _seconds_until(self, moment: Moment | None) -> float | None:
+        if moment is None or self._clock.deaf:
+            return None
+        seconds = (moment.at - workflow.now()).total_seconds()
+        if seconds <= 0 and moment == self._acted_on:
+            return STUCK_SECONDS
+        return max(0.0, seconds)
 
     def _stirred(self, moment: Moment | None) -> bool:
         """Something to do, or another moment to wait for than the one the timer was set to."""
@@ -211,6 +220,7 @@ class SubscriptionWorkflow:
         moment = self._desk.next_moment()
         if moment is not None and moment.at <= workflow.now() and not self._clock.deaf:
             self._worked = True
+            self._acted_on = moment
             await self._clock.act(moment.step)
 
     async def _finish_events(self) -> None:

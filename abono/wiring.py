@@ -1,0 +1,74 @@
+"""The composition root: from settings to providers and a Temporal client."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import SecretStr
+from temporalio.client import Client
+from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.service import TLSConfig
+
+from abono.settings import Settings
+from models.outcomes import ProviderName
+from providers.protocol import PaymentProvider
+from providers.registry import ProviderRegistry
+
+
+def build_providers(settings: Settings) -> ProviderRegistry:
+    """Adapters for the providers that have a key; an SDK is imported only when it is needed."""
+    providers: dict[ProviderName, PaymentProvider] = {}
+    if settings.stripe_api_key is not None:
+        from providers.stripe import StripeProvider
+
+        providers[ProviderName.STRIPE] = StripeProvider(
+            api_key=settings.stripe_api_key.get_secret_value(),
+            api_base=settings.stripe_api_base,
+            webhook_secrets=_secrets(settings.stripe_webhook_secret),
+            timeout_seconds=settings.provider_timeout_seconds,
+        )
+    if settings.conekta_api_key is not None:
+        from providers.conekta import ConektaProvider
+
+        providers[ProviderName.CONEKTA] = ConektaProvider(
+            api_key=settings.conekta_api_key.get_secret_value(),
+            api_base=settings.conekta_api_base,
+            webhook_public_keys=settings.conekta_webhook_public_keys,
+            webhook_secrets=_secrets(settings.conekta_webhook_secret),
+            timeout_seconds=settings.provider_timeout_seconds,
+        )
+    return ProviderRegistry(providers)
+
+
+async def connect_temporal(settings: Settings, *, lazy: bool = True) -> Client:
+    """A client with the converter that every process shares. `lazy` connects on first use, so that
+    the API starts, and accepts webhooks, while Temporal is away."""
+    return await Client.connect(
+        settings.temporal_address,
+        namespace=settings.temporal_namespace,
+        data_converter=pydantic_data_converter,
+        tls=_tls(settings),
+        api_key=settings.temporal_api_key.get_secret_value() if settings.temporal_api_key else None,
+        lazy=lazy,
+    )
+
+
+def _tls(settings: Settings) -> TLSConfig | bool:
+    if not settings.temporal_tls and settings.temporal_tls_cert is None:
+        return settings.temporal_api_key is not None
+    return TLSConfig(
+        server_root_ca_cert=_read(settings.temporal_tls_ca),
+        client_cert=_read(settings.temporal_tls_cert),
+        client_private_key=_read(settings.temporal_tls_key),
+    )
+
+
+def _read(path: Path | None) -> bytes | None:
+    return path.read_bytes() if path is not None else None
+
+
+def _secrets(value: SecretStr | None) -> list[str]:
+    """A comma list: the old and the new secret side by side while one is rotated."""
+    if value is None:
+        return []
+    return [part.strip() for part in value.get_secret_value().split(",") if part.strip()]

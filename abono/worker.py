@@ -1,0 +1,139 @@
+"""The worker: runs workflows and activities until it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Sequence
+from concurrent.futures import Executor
+from contextlib import AsyncExitStack
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import structlog
+from temporalio.client import Client
+from temporalio.worker import Interceptor, PollerBehaviorAutoscaling, Worker
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
+
+from abono.settings import Settings
+from abono.wiring import build_providers, connect_temporal
+from activities.late_money import InboxActivities
+from activities.payment_methods import PaymentMethodActivities
+from activities.provider_calls import ProviderActivities
+from activities.records import RecordActivities
+from models.commands import PROVIDER_TASK_QUEUES, TASK_QUEUE
+from models.storage.engine import Sessions, make_engine, make_sessions
+from providers.registry import ProviderRegistry
+from workflows.late_payment import LatePaymentWorkflow
+from workflows.payment_method import PaymentMethodWorkflow
+from workflows.pending_payment import PendingPaymentWorkflow
+from workflows.resolve_attempt import ResolveAttemptWorkflow
+from workflows.subscription import SubscriptionWorkflow
+
+WORKFLOWS: Sequence[type] = (
+    SubscriptionWorkflow,
+    PendingPaymentWorkflow,
+    ResolveAttemptWorkflow,
+    PaymentMethodWorkflow,
+    LatePaymentWorkflow,
+)
+# Our packages are pure where workflows import them; importing them anew for each workflow would cost
+# eleven times the CPU and fifty times the memory.
+PASSED_THROUGH = ("activities", "models", "workflows", "pydantic", "temporalio", "tzdata")
+# Long enough for an attempt in flight to hear its provider's answer.
+GRACEFUL_SHUTDOWN = timedelta(seconds=15)
+# The file tells whoever started this process that it polls.
+READY_FILE = Path("run") / "worker.ready"
+
+
+def workflow_runner() -> SandboxedWorkflowRunner:
+    return SandboxedWorkflowRunner(
+        restrictions=SandboxRestrictions.default.with_passthrough_modules(*PASSED_THROUGH)
+    )
+
+
+def make_workers(
+    client: Client,
+    sessions: Sessions,
+    providers: ProviderRegistry,
+    *,
+    interceptors: Sequence[Interceptor] = (),
+    executor: Executor | None = None,
+) -> list[Worker]:
+    """One worker for workflows and database writes, and one per provider for its calls alone, so
+    that a slow provider starves nobody."""
+    records = RecordActivities(sessions, providers)
+    inbox = InboxActivities(sessions)
+    calls = ProviderActivities(sessions, providers)
+    methods = PaymentMethodActivities(sessions, providers)
+    common: dict[str, Any] = {
+        "interceptors": interceptors,
+        "activity_executor": executor,
+        "graceful_shutdown_timeout": GRACEFUL_SHUTDOWN,
+        "activity_task_poller_behavior": PollerBehaviorAutoscaling(),
+    }
+    engine = Worker(
+        client,
+        task_queue=TASK_QUEUE,
+        workflows=WORKFLOWS,
+        activities=[
+            records.record,
+            records.choose_route,
+            inbox.acknowledge,
+            inbox.find_attempt,
+            inbox.record_late_money,
+        ],
+        workflow_runner=workflow_runner(),
+        workflow_task_poller_behavior=PollerBehaviorAutoscaling(),
+        **common,
+    )
+    provider_activities = [
+        calls.issue_payment,
+        calls.open_provider_subscription,
+        calls.retry_invoice,
+        calls.settle_attempt,
+        calls.read_payment,
+        calls.void_payment,
+        calls.read_subscription,
+        calls.cancel_subscription,
+        calls.keep_subscription,
+        methods.add_payment_method,
+        methods.close_payment_method,
+    ]
+    return [
+        engine,
+        *(
+            Worker(client, task_queue=queue, activities=provider_activities, **common)
+            for queue in PROVIDER_TASK_QUEUES.values()
+        ),
+    ]
+
+
+async def run(settings: Settings) -> None:
+    """Run until SIGTERM or SIGINT; calls in flight are let finish."""
+    log = structlog.get_logger("abono.worker")
+    database = make_engine(settings.sqlalchemy_url, pool_size=settings.database_pool_size)
+    providers = build_providers(settings)
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    ready = settings.home / READY_FILE
+    try:
+        client = await connect_temporal(settings, lazy=False)
+        async with AsyncExitStack() as stack:
+            for worker in make_workers(client, make_sessions(database), providers):
+                await stack.enter_async_context(worker)
+            _mark_ready(ready)
+            log.info("worker ready", providers=[str(name) for name in providers.names()])
+            await stop.wait()
+            log.info("worker stopping")
+    finally:
+        ready.unlink(missing_ok=True)
+        await providers.aclose()
+        await database.dispose()
+
+
+def _mark_ready(ready: Path) -> None:
+    ready.parent.mkdir(parents=True, exist_ok=True)
+    ready.touch()

@@ -1,0 +1,351 @@
+"""A whole small world for workflow tests: time-skipping Temporal, PostgreSQL, sandbox, worker.
+
+Everything in it is what runs in production, but for three addresses (Temporal, database, providers)
+and one clock: the sandbox's clock follows the workflows' one, so that years pass in seconds.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import select
+from starlette.applications import Starlette
+from temporalio import activity
+from temporalio.api.enums.v1 import IndexedValueType
+from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
+from temporalio.client import (
+    Client,
+    WithStartWorkflowOperation,
+    WorkflowHandle,
+)
+from temporalio.common import WorkflowIDConflictPolicy
+from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.testing import WorkflowEnvironment
+from temporalio.worker import (
+    ActivityInboundInterceptor,
+    ExecuteActivityInput,
+    Interceptor,
+)
+
+from abono.settings import Settings
+from abono.wiring import build_providers
+from abono.worker import make_workers
+from models.calendar import BillingInterval
+from models.commands import (
+    TASK_QUEUE,
+    CommandResult,
+    Open,
+    SubscriptionInput,
+    subscription_workflow_id,
+)
+from models.outcomes import Instrument, ProviderName
+from models.storage.engine import Sessions, make_engine, make_sessions
+from models.storage.tables import (
+    Application,
+    Base,
+    Organization,
+    PaymentMethod,
+    PlanPrice,
+    Subscription,
+    SubscriptionPlan,
+    new_id,
+)
+from models.subscription import BillingPolicy, SubscriptionTerms
+from providers.registry import ProviderRegistry
+from sandbox.app import create_app
+from sandbox.core import Core, SandboxConfig
+from tests.support.database import TestDatabases, sqlalchemy_url
+from tests.support.serving import serving
+from workflows.subscription import SubscriptionWorkflow
+
+TEST_SERVER = Path(sys.executable).with_name("temporal-test-server")
+SEARCH_ATTRIBUTES = {
+    "SubscriptionStatus": IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD,
+    "Provider": IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD,
+    "Country": IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD,
+    "PlanId": IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD,
+    "TenantId": IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD,
+    "OrganizationId": IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD,
+    "NextDue": IndexedValueType.INDEXED_VALUE_TYPE_DATETIME,
+}
+PROVIDER_TIMEOUT_SECONDS = 0.5
+
+
+class SharedClock(Interceptor):
+    """Before an activity runs, the sandbox's clock catches up with the workflow's."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+
+    def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:
+        return _SharedClockInbound(next, self._core)
+
+
+class _SharedClockInbound(ActivityInboundInterceptor):
+    def __init__(self, next: ActivityInboundInterceptor, core: Core) -> None:
+        super().__init__(next)
+        self._core = core
+
+    async def execute_activity(self, input: ExecuteActivityInput) -> Any:
+        info = activity.info()
+        if not info.is_local:
+            self._core.clock.advance_to(info.current_attempt_scheduled_time.timestamp())
+            await self._core.settle_time()
+        return await super().execute_activity(input)
+
+
+@dataclass
+class Payer:
+    """The customer at the counter: pays every slip `after` it was issued, unless told to stop."""
+
+    app: Starlette
+    after: timedelta | None = None
+    paid: list[str] = field(default_factory=list)
+
+    async def tick(self) -> None:
+        core: Core = self.app.state.core
+        if self.after is None:
+            return
+        for charge in list(core.charges):
+            if charge["status"] != "pending" or charge["reference"] is None:
+                continue
+            issued = datetime.fromisoformat(charge["created_at"])
+            due = issued + self.after
+            if due.timestamp() <= core.clock.now():
+                self.paid.append(charge["reference"])
+                await getattr(self.app.state, charge["provider"]).pay(charge["reference"], None)
+
+
+@dataclass
+class World:
+    env: WorkflowEnvironment
+    client: Client
+    sandbox: Starlette
+    sandbox_url: str
+    database_url: str
+    sessions: Sessions
+    providers: ProviderRegistry
+    payer: Payer
+    application_id: UUID = field(default_factory=new_id)
+
+    @property
+    def core(self) -> Core:
+        core: Core = self.sandbox.state.core
+        return core
+
+    async def add(self, *rows: Base) -> None:
+        async with self.sessions.begin() as session:
+            session.add_all(rows)
+
+    async def all(self, statement: Any) -> list[Any]:
+        async with self.sessions() as session:
+            return list((await session.scalars(statement)).all())
+
+    async def subscription(self, id_: UUID) -> Subscription:
+        async with self.sessions() as session:
+            return (await session.scalars(select(Subscription).where(Subscription.id == id_))).one()
+
+    async def prepare_tenant(self) -> None:
+        now = datetime.now(UTC)
+        await self.add(Application(id=self.application_id, name="Test app", created_at=now))
+
+    async def terms(
+        self,
+        instrument: Instrument,
+        *,
+        country: str = "MX",
+        currency: str = "MXN",
+        amount_minor: int = 19900,
+        interval: BillingInterval = BillingInterval.MONTHLY,
+        time_zone: str = "America/Mexico_City",
+        trial_days: int = 0,
+        card: str | None = None,
+        policy: BillingPolicy | None = None,
+        force_provider: ProviderName | None = None,
+    ) -> SubscriptionTerms:
+        """An organization, a plan and (with `card`) a stored card, ready to subscribe."""
+        now = datetime.now(UTC)
+        organization = Organization(
+            id=new_id(),
+            application_id=self.application_id,
+            name="Ana López",
+            email="ana@example.mx",
+            phone="+525555555555",
+            country=country,
+            time_zone=time_zone,
+            created_at=now,
+            updated_at=now,
+        )
+        plan = SubscriptionPlan(
+            id=new_id(),
+            application_id=self.application_id,
+            name="Pro",
+            features=[],
+            limits={},
+            trial_days=0,
+            is_active=True,
+            created_at=now,
+            updated_at=now,
+        )
+        await self.add(organization, plan)
+        price = PlanPrice(
+            id=new_id(),
+            application_id=self.application_id,
+            plan_id=plan.id,
+            currency=currency,
+            billing_interval=interval,
+            amount_minor=amount_minor,
+            provider_plan_ids={},
+        )
+        await self.add(price)
+        method_id = await self._store_card(organization, card) if card else None
+        return SubscriptionTerms(
+            subscription_id=new_id(),
+            application_id=self.application_id,
+            organization_id=organization.id,
+            plan_id=plan.id,
+            plan_name="Pro",
+            billing_interval=interval,
+            amount_minor=amount_minor,
+            currency=currency,
+            instrument=instrument,
+            payment_method_id=method_id,
+            country=country,
+            time_zone=time_zone,
+            trial_days=trial_days,
+            force_provider=force_provider,
+            policy=policy or BillingPolicy(),
+        )
+
+    async def _store_card(self, organization: Organization, token: str) -> UUID:
+        from models.commands import (
+            AddPaymentMethodInput,
+            payment_method_workflow_id,
+        )
+        from workflows.payment_method import PaymentMethodWorkflow
+
+        id_, now = new_id(), datetime.now(UTC)
+        await self.add(
+            PaymentMethod(
+                id=id_,
+                application_id=self.application_id,
+                organization_id=organization.id,
+                provider="stripe",
+                account="default",
+                type="card",
+                status="pending",
+                setup_token=token,
+                is_default=False,
+                created_at=now,
+                updated_at=now,
+            )
+        )
+        await self.client.execute_workflow(
+            PaymentMethodWorkflow.run,
+            AddPaymentMethodInput(
+                payment_method_id=id_,
+                application_id=self.application_id,
+                organization_id=organization.id,
+                provider=ProviderName.STRIPE,
+                type=Instrument.CARD,
+            ),
+            id=payment_method_workflow_id(id_),
+            task_queue=TASK_QUEUE,
+        )
+        return id_
+
+    async def open(
+        self, terms: SubscriptionTerms
+    ) -> tuple[WorkflowHandle[SubscriptionWorkflow, Any], CommandResult]:
+        """Insert the row as the API does, then start the workflow and its first update."""
+        now = datetime.now(UTC)
+        workflow_id = subscription_workflow_id(terms.subscription_id)
+        await self.add(
+            Subscription(
+                id=terms.subscription_id,
+                application_id=terms.application_id,
+                organization_id=terms.organization_id,
+                plan_id=terms.plan_id,
+                version=0,
+                opening=terms.model_dump(mode="json"),
+                workflow_id=workflow_id,
+                status="incomplete",
+                account="default",
+                billing_interval=terms.billing_interval,
+                payment_method_type=terms.instrument,
+                payment_method_id=terms.payment_method_id,
+                currency=terms.currency,
+                amount_minor=terms.amount_minor,
+                time_zone=terms.time_zone,
+                cancel_at_period_end=False,
+                metadata_={},
+                created_at=now,
+                updated_at=now,
+            )
+        )
+        start = WithStartWorkflowOperation(
+            SubscriptionWorkflow.run,
+            SubscriptionInput(terms=terms),
+            id=workflow_id,
+            task_queue=TASK_QUEUE,
+            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+        )
+        result = await self.client.execute_update_with_start_workflow(
+            SubscriptionWorkflow.open, Open(actor="test"), start_workflow_operation=start, id="open"
+        )
+        handle = await start.workflow_handle()
+        return self.client.get_workflow_handle_for(SubscriptionWorkflow.run, handle.id), result
+
+
+@asynccontextmanager
+async def open_world(databases: TestDatabases, *, webhook_base_url: str | None = None) -> AsyncIterator[World]:
+    """One world, gone at the end of the block."""
+    database_url = await databases.create()
+    app = create_app(SandboxConfig(webhook_base_url=webhook_base_url))
+    async with AsyncExitStack() as stack:
+        sandbox_url = await stack.enter_async_context(serving(app))
+        settings = Settings(
+            DATABASE_URL=database_url,
+            STRIPE_API_KEY="sk_test_sandbox",
+            STRIPE_API_BASE=f"{sandbox_url}/stripe",
+            STRIPE_WEBHOOK_SECRET="whsec_sandbox",
+            CONEKTA_API_KEY="key_sandbox",
+            CONEKTA_API_BASE=f"{sandbox_url}/conekta",
+            CONEKTA_WEBHOOK_PUBLIC_KEYS=app.state.conekta.public_key_pem,
+            ABONO_PROVIDER_TIMEOUT_SECONDS=PROVIDER_TIMEOUT_SECONDS,
+        )
+        engine = make_engine(sqlalchemy_url(database_url), pool_size=5)
+        stack.push_async_callback(databases.drop, database_url)
+        stack.push_async_callback(engine.dispose)
+        providers = build_providers(settings)
+        stack.push_async_callback(providers.aclose)
+        env = await stack.enter_async_context(
+            await WorkflowEnvironment.start_time_skipping(
+                test_server_existing_path=str(TEST_SERVER),
+                data_converter=pydantic_data_converter,
+            )
+        )
+        await env.client.operator_service.add_search_attributes(
+            AddSearchAttributesRequest(
+                namespace=env.client.namespace, search_attributes=SEARCH_ATTRIBUTES
+            )
+        )
+        sessions = make_sessions(engine)
+        payer = Payer(app)
+        app.state.core.on_time.append(payer.tick)
+        for worker in make_workers(
+            env.client, sessions, providers, interceptors=[SharedClock(app.state.core)]
+        ):
+            await stack.enter_async_context(worker)
+        world = World(
+            env, env.client, app, sandbox_url, database_url, sessions, providers, payer
+        )
+        await world.prepare_tenant()
+        yield world
