@@ -1,0 +1,80 @@
+"""What the engine asks of a provider, with the values that do not matter filled in."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any, Protocol
+
+from models.outcomes import Instrument, PayTransfer, PayVoucher
+from models.snapshots import PaymentSnapshot, PaymentStatus
+from providers.conekta import ConektaProvider
+from providers.protocol import CustomerDraft, PaymentDraft, RefundDraft
+from tests.sandbox.conekta.world import World
+
+AMOUNT_MINOR = 34900
+
+
+class ProviderFactory(Protocol):
+    def __call__(self, **settings: object) -> ConektaProvider: ...
+
+
+def customer_draft(**change: Any) -> CustomerDraft:
+    usual = {"organization_id": "org_1", "name": "Ana López", "email": "ana@example.com"}
+    return CustomerDraft.model_validate({**usual, **change})
+
+
+def payment_draft(customer_id: str, **change: Any) -> PaymentDraft:
+    now = datetime.now(UTC).replace(microsecond=0)
+    usual: dict[str, Any] = {
+        "attempt_id": "att_1",
+        "subscription_id": "sub_1",
+        "invoice_id": "inv_1",
+        "organization_id": "org_1",
+        "provider_customer_id": customer_id,
+        "customer_name": "Ana López",
+        "customer_email": "ana@example.com",
+        "instrument": Instrument.OXXO,
+        "amount_minor": AMOUNT_MINOR,
+        "currency": "MXN",
+        "description": "Plan Pro, octubre",
+        "created_at": now,
+        "expires_at": now + timedelta(days=3),
+    }
+    return PaymentDraft.model_validate({**usual, **change})
+
+
+def refund_draft(provider_payment_id: str, **change: Any) -> RefundDraft:
+    usual = {
+        "refund_id": "ref_1",
+        "provider_payment_id": provider_payment_id,
+        "amount_minor": AMOUNT_MINOR,
+        "currency": "MXN",
+        "reason": "requested_by_customer",
+        "already_refunded_minor": 0,
+    }
+    return RefundDraft.model_validate({**usual, **change})
+
+
+async def open_payment(provider: ConektaProvider, draft: PaymentDraft) -> PaymentSnapshot:
+    """Both steps in order: the customer now has something to pay."""
+    payment_id = await provider.prepare_payment(draft)
+    return await provider.commit_payment(draft, payment_id)
+
+
+def references(snapshot: PaymentSnapshot) -> list[str]:
+    """What the customer can pay with."""
+    action = snapshot.next_action
+    if isinstance(action, PayVoucher):
+        return [voucher.reference for voucher in action.vouchers]
+    assert isinstance(action, PayTransfer)
+    return [action.clabe]
+
+
+async def paid_payment(
+    provider: ConektaProvider, world: World, draft: PaymentDraft
+) -> PaymentSnapshot:
+    opened = await open_payment(provider, draft)
+    await world.pay(references(opened)[0])
+    paid = await provider.get_payment(opened.provider_payment_id)
+    assert paid.status is PaymentStatus.SUCCEEDED
+    return paid
