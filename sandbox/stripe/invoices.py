@@ -320,7 +320,6 @@ def _lines(invoice: Object, subscription: Object, item: Object, period: tuple[in
         "object": "list",
         "data": [line],
         "has_more": False,
-        "total_count": 1,
         "url": f"/v1/invoices/{invoice['id']}/lines",
     }
 
@@ -344,6 +343,5 @@ def _payments(invoice: Object, intent: Object, now: int) -> Object:
         "object": "list",
         "data": [payment],
         "has_more": False,
-        "total_count": 1,
         "url": f"/v1/invoices/{invoice['id']}/payments",
     }

@@ -288,7 +288,6 @@ class Subscriptions:
             "object": "list",
             "data": [item],
             "has_more": False,
-            "total_count": 1,
             "url": f"/v1/subscription_items?subscription={made['id']}",
         }
         return made

@@ -1,0 +1,132 @@
+"""SPEI: one CLABE per customer, money in portions, and a balance that keeps what nobody asked for."""
+
+from __future__ import annotations
+
+from models.outcomes import Instrument, PayTransfer
+from models.snapshots import PaymentSnapshot, PaymentStatus
+from providers.protocol import PaymentDraft, RefundDraft
+from tests.providers.stripe.conftest import Stage
+
+
+async def asked(stage: Stage, **changes: object) -> tuple[PaymentDraft, PaymentSnapshot]:
+    draft = await stage.payment_draft(Instrument.SPEI, **changes)
+    payment_id = await stage.provider.prepare_payment(draft)
+    return draft, await stage.provider.commit_payment(draft, payment_id)
+
+
+def transfer_of(snapshot: PaymentSnapshot) -> PayTransfer:
+    assert isinstance(snapshot.next_action, PayTransfer)
+    return snapshot.next_action
+
+
+def total(snapshot: PaymentSnapshot) -> int:
+    return sum(capture.amount_minor for capture in snapshot.captures)
+
+
+async def test_a_transfer_has_a_clabe_and_our_own_deadline(stage: Stage) -> None:
+    draft, snapshot = await asked(stage)
+    assert snapshot.status is PaymentStatus.PENDING
+    transfer = transfer_of(snapshot)
+    assert len(transfer.clabe) == 18
+    assert transfer.bank
+    assert transfer.amount_minor == 19_900
+    assert transfer.expires_at == draft.expires_at == snapshot.expires_at
+    assert await stage.provider.get_payment(snapshot.provider_payment_id) == snapshot
+    [charge] = await stage.charges()
+    assert (charge["status"], charge["reference"]) == ("pending", transfer.clabe)
+
+
+async def test_the_clabe_stays_with_the_customer(stage: Stage) -> None:
+    draft, first = await asked(stage)
+    await stage.control(f"payments/{transfer_of(first).clabe}/pay")
+    _, second = await asked(stage, provider_customer_id=draft.provider_customer_id)
+    assert transfer_of(second).clabe == transfer_of(first).clabe
+
+
+async def test_the_whole_amount_settles_it(stage: Stage) -> None:
+    _, snapshot = await asked(stage)
+    await stage.control(f"payments/{transfer_of(snapshot).clabe}/pay")
+    paid = await stage.provider.get_payment(snapshot.provider_payment_id)
+    assert paid.status is PaymentStatus.SUCCEEDED
+    assert total(paid) == 19_900
+    assert [(c["status"], c["amount_minor"]) for c in await stage.charges()] == [("paid", 19_900)]
+
+
+async def test_portions_are_counted_once_each(stage: Stage) -> None:
+    _, snapshot = await asked(stage)
+    clabe = transfer_of(snapshot).clabe
+
+    await stage.control(f"payments/{clabe}/pay", {"amount_minor": 5_000})
+
+    partly = await stage.provider.get_payment(snapshot.provider_payment_id)
+    assert partly.status is PaymentStatus.PENDING
+    assert transfer_of(partly).amount_minor == 14_900
+    assert [capture.amount_minor for capture in partly.captures] == [5_000]
+    assert len(stage.events("payment_intent.partially_funded")) == 1
+
+    await stage.control(f"payments/{clabe}/pay")
+
+    paid = await stage.provider.get_payment(snapshot.provider_payment_id)
+    assert paid.status is PaymentStatus.SUCCEEDED
+    assert [capture.amount_minor for capture in paid.captures] == [5_000, 14_900]
+    assert paid.captures[0] == partly.captures[0]
+    booked = [c["amount_minor"] for c in await stage.charges() if c["status"] == "paid"]
+    assert sorted(booked) == [5_000, 14_900]
+
+
+async def test_too_much_stays_in_the_balance_and_pays_the_next(stage: Stage) -> None:
+    draft, snapshot = await asked(stage)
+    clabe = transfer_of(snapshot).clabe
+    await stage.control(f"payments/{clabe}/pay", {"amount_minor": 30_000})
+    paid = await stage.provider.get_payment(snapshot.provider_payment_id)
+    assert paid.status is PaymentStatus.SUCCEEDED
+    assert total(paid) == 19_900
+    pending = [c["amount_minor"] for c in await stage.charges() if c["status"] == "pending"]
+    assert pending == [10_100]
+
+    owner = draft.provider_customer_id
+    _, partly = await asked(stage, provider_customer_id=owner)
+    assert transfer_of(partly).amount_minor == 9_800
+    assert total(partly) == 10_100
+    await stage.control(f"payments/{clabe}/pay", {"amount_minor": 9_800 + 19_900})
+    _, covered = await asked(stage, provider_customer_id=owner)
+    assert covered.status is PaymentStatus.SUCCEEDED
+    assert covered.next_action is None
+    booked = [c["amount_minor"] for c in await stage.charges() if c["status"] == "paid"]
+    assert sum(booked) == 3 * 19_900
+
+
+async def test_a_canceled_transfer_gives_its_portion_back_to_the_balance(stage: Stage) -> None:
+    _, snapshot = await asked(stage)
+    await stage.control(f"payments/{transfer_of(snapshot).clabe}/pay", {"amount_minor": 5_000})
+    canceled = await stage.provider.cancel_payment(snapshot.provider_payment_id)
+    assert canceled.status is PaymentStatus.CANCELED
+    assert total(canceled) == canceled.amount_refunded_minor == 5_000
+    refunds = [c["amount_minor"] for c in await stage.charges() if c["kind"] == "refund"]
+    assert refunds == [5_000]
+
+
+async def test_a_clabe_never_expires_at_stripe(stage: Stage) -> None:
+    _, snapshot = await asked(stage)
+    await stage.control(f"payments/{transfer_of(snapshot).clabe}/expire")
+    await stage.advance(days=40)
+    assert await stage.provider.get_payment(snapshot.provider_payment_id) == snapshot
+
+
+async def test_a_transfer_can_be_refunded(stage: Stage) -> None:
+    _, snapshot = await asked(stage)
+    await stage.control(f"payments/{transfer_of(snapshot).clabe}/pay")
+    made = await stage.provider.refund(
+        RefundDraft(
+            refund_id="refund-1",
+            provider_payment_id=snapshot.provider_payment_id,
+            amount_minor=900,
+            currency="MXN",
+            reason="requested_by_customer",
+            already_refunded_minor=0,
+        )
+    )
+    assert made.provider_payment_id == snapshot.provider_payment_id
+    found = await stage.provider.get_payment(snapshot.provider_payment_id)
+    assert found.amount_refunded_minor == 900
+    assert total(found) == 19_900
