@@ -170,6 +170,7 @@ class EngineClock:
             desk.state.invoice = None
         elif attempt.outcome is OutcomeClass.NOT_ATTEMPTED:
             if try_elsewhere(desk, invoice, attempt):
+                await desk.commit()
                 await self._collect()
             elif invoice.next_try_at is None:
                 give_up(desk, invoice)
@@ -203,6 +204,8 @@ class EngineClock:
             give_up(desk, invoice)
             return
         invoice.candidate = 0
+        # The ledger has to know that the old slip is closed before it lets the next one begin.
+        await desk.commit()
         await self._collect()
 
     async def _open_renewal(self) -> None:

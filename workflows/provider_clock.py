@@ -77,7 +77,6 @@ class ProviderClock:
         desk, now = self._desk, workflow.now()
         state, terms = desk.state, desk.terms
         state.created_at = now
-        state.opened = True
         state.payment_method_id = terms.payment_method_id
         state.trial_end = terms.trial_end(now) if terms.trial_days else None
         await choose_route(desk)
@@ -85,6 +84,7 @@ class ProviderClock:
         amount_minor = 0 if terms.trial_days else terms.amount_minor
         invoice = new_invoice(desk, due_at=now, first=True, amount_minor=amount_minor)
         self._start_first(invoice)
+        state.opened = True
 
     async def act(self, step: Step) -> None:
         desk, invoice = self._desk, self._desk.state.invoice
@@ -171,6 +171,7 @@ class ProviderClock:
             self._apply_success(invoice, attempt)
         elif attempt.outcome is OutcomeClass.NOT_ATTEMPTED:
             if try_elsewhere(desk, invoice, attempt):
+                await desk.commit()
                 self._try_open_invoice(invoice)
             elif invoice.next_try_at is None:
                 await self._end_unpaid()

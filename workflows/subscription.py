@@ -22,7 +22,7 @@ with workflow.unsafe.imports_passed_through():
     )
     from models.moments import Moment
     from models.states import SubscriptionStatus
-    from models.subscription import BillingClock
+    from models.subscription import BillingClock, SubscriptionState
     from workflows.collecting import BillingClockSteps
     from workflows.desk import Desk
     from workflows.engine_clock import EngineClock
@@ -175,6 +175,11 @@ class SubscriptionWorkflow:
             lines.append("A payment is on its way; its own workflow tells the rest.")
         lines.append(f"Next: {moment.summary}." if moment else "Nothing is due by itself.")
         return "\n\n".join(lines)
+
+    @workflow.query
+    def state(self) -> SubscriptionState:
+        """All that the workflow knows; the row must tell the same (invariant 5)."""
+        return self._desk.state
 
     # The loop --------------------------------------------------------------------------------
 

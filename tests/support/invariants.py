@@ -1,0 +1,83 @@
+"""The invariants, checked against three books: the sandbox's, the database's and the workflows'."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import select
+
+from models.outcomes import OPEN_OUTCOMES
+from models.storage.tables import ChargeAttempt, Invoice, Payment, Subscription
+from models.subscription import SubscriptionState
+from tests.support.world import World
+from workflows.subscription import SubscriptionWorkflow
+
+RECEIVED = frozenset({"paid", "succeeded"})
+
+
+async def check_invariants(world: World) -> None:
+    """Raises AssertionError naming the invariant that does not hold. Call it at rest."""
+    await world.core.settle_time()
+    charges = [dict(charge) for charge in world.core.charges]
+    invoices = await world.all(select(Invoice))
+    attempts = await world.all(select(ChargeAttempt))
+    payments = await world.all(select(Payment))
+    _one_live_charge_per_invoice(charges, attempts)
+    _no_money_lost_or_invented(charges, invoices, payments)
+    for row in await world.all(select(Subscription).where(Subscription.version > 0)):
+        await _row_equals_workflow(world, row)
+
+
+def _one_live_charge_per_invoice(
+    charges: list[dict[str, Any]], attempts: list[ChargeAttempt]
+) -> None:
+    live = Counter(
+        charge["invoice_id"]
+        for charge in charges
+        if charge["kind"] == "charge" and charge["status"] == "pending" and charge["invoice_id"]
+    )
+    twice = {invoice: count for invoice, count in live.items() if count > 1}
+    assert not twice, f"invariant 1: several live charges for an invoice: {twice}"
+    open_attempts = Counter(a.invoice_id for a in attempts if a.outcome in OPEN_OUTCOMES)
+    assert all(count == 1 for count in open_attempts.values()), "invariant 1: open attempts"
+
+
+def _no_money_lost_or_invented(
+    charges: list[dict[str, Any]], invoices: list[Invoice], payments: list[Payment]
+) -> None:
+    received: dict[str, int] = defaultdict(int)
+    for charge in charges:
+        if charge["status"] in RECEIVED and charge["subscription_id"]:
+            sign = 1 if charge["kind"] == "charge" else -1
+            received[charge["subscription_id"]] += sign * charge["amount_minor"]
+    booked: dict[str, int] = defaultdict(int)
+    applied: dict[UUID, int] = defaultdict(int)
+    for payment in payments:
+        sign = 1 if payment.kind == "capture" else -1
+        booked[str(payment.subscription_id)] += sign * payment.amount_minor
+        applied[payment.invoice_id] += sign * payment.applied_minor
+    assert dict(received) == dict(booked), "invariant 2: provider's book and ours differ"
+    for invoice in invoices:
+        net = invoice.amount_paid_minor - invoice.amount_refunded_minor
+        assert applied[invoice.id] == net, f"invariant 2: invoice {invoice.id} and its payments"
+        assert (invoice.status == "paid") <= (invoice.amount_paid_minor == invoice.amount_minor)
+
+
+async def _row_equals_workflow(world: World, row: Subscription) -> None:
+    handle = world.client.get_workflow_handle_for(SubscriptionWorkflow.run, row.workflow_id)
+    state: SubscriptionState = await handle.query(SubscriptionWorkflow.state)
+    for name in (
+        "version",
+        "status",
+        "provider",
+        "provider_subscription_id",
+        "current_period_start",
+        "current_period_end",
+        "paid_ahead_until",
+        "cancel_at_period_end",
+        "canceled_at",
+        "access_until",
+    ):
+        assert getattr(row, name) == getattr(state, name), f"invariant 5: {name} of {row.id}"

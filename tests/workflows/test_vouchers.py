@@ -1,0 +1,223 @@
+"""Cash vouchers and transfers through their whole life, webhooks all lost: the workflow looks."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from models.commands import Cancel, Resume
+from models.outcomes import Instrument
+from models.storage.tables import ChargeAttempt, FallbackEvent, Invoice, OutboundEvent, Payment
+from models.subscription import SubscriptionTerms
+from sandbox.faults import Fault, FaultMode
+from tests.support.invariants import check_invariants
+from tests.support.world import World
+from workflows.subscription import SubscriptionWorkflow
+
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+
+
+async def attempts_of(world: World, terms: SubscriptionTerms) -> list[ChargeAttempt]:
+    mine = ChargeAttempt.subscription_id == terms.subscription_id
+    return await world.all(select(ChargeAttempt).where(mine).order_by(ChargeAttempt.id))
+
+
+async def invoices_of(world: World, terms: SubscriptionTerms) -> list[Invoice]:
+    mine = Invoice.subscription_id == terms.subscription_id
+    return await world.all(select(Invoice).where(mine).order_by(Invoice.id))
+
+
+def live_references(world: World) -> list[str]:
+    return [c["reference"] for c in world.core.charges if c["status"] == "pending"]
+
+
+async def test_a_voucher_is_issued_and_paid(world: World) -> None:
+    terms = await world.terms(Instrument.OXXO)
+    _, result = await world.open(terms)
+    [attempt] = await attempts_of(world, terms)
+    assert (result.status, attempt.outcome) == ("incomplete", "pending")
+    assert attempt.next_action is not None
+    vouchers = attempt.next_action["vouchers"]
+    assert [v["reference"] for v in vouchers][0] in live_references(world)
+    assert len(vouchers) == 2, "both networks of one order are shown"
+
+    world.payer.after = 5 * HOUR
+    await world.env.sleep(3 * DAY)
+
+    row = await world.subscription(terms.subscription_id)
+    [invoice] = await invoices_of(world, terms)
+    assert (row.status, invoice.status, invoice.amount_paid_minor) == ("active", "paid", 19900)
+    assert row.current_period_start == invoice.period_start
+    await check_invariants(world)
+
+
+async def test_an_expired_voucher_is_issued_again_and_three_are_the_end(world: World) -> None:
+    terms = await world.terms(Instrument.OXXO)
+    await world.open(terms)
+    first = live_references(world)
+    await world.env.sleep(3 * DAY + HOUR)
+    second = live_references(world)
+    assert len(second) == 1
+    assert first != second
+    await check_invariants(world)
+
+    await world.env.sleep(30 * DAY)
+
+    row = await world.subscription(terms.subscription_id)
+    outcomes = [(a.outcome, a.reason) for a in await attempts_of(world, terms)]
+    assert row.status == "expired"
+    assert outcomes == [("declined", "expired")] * 3
+    assert [i.status for i in await invoices_of(world, terms)] == ["failed"]
+    assert live_references(world) == []
+    await check_invariants(world)
+
+
+async def test_the_customer_is_reminded_only_while_it_is_unpaid(world: World) -> None:
+    terms = await world.terms(Instrument.OXXO)
+    await world.open(terms)
+    await world.env.sleep(2 * DAY + HOUR)
+    sent = select(OutboundEvent.type).order_by(OutboundEvent.sequence)
+    assert "payment.reminder" in await world.all(sent)
+
+    other = await world.terms(Instrument.OXXO)
+    world.payer.after = HOUR
+    await world.open(other)
+    await world.env.sleep(2 * DAY + HOUR)
+    paid_first = sent.where(OutboundEvent.subscription_id == other.subscription_id)
+    assert "payment.reminder" not in await world.all(paid_first)
+
+
+async def test_cancel_now_voids_the_voucher(world: World) -> None:
+    terms = await world.terms(Instrument.OXXO)
+    handle, _ = await world.open(terms)
+    result = await handle.execute_update(
+        SubscriptionWorkflow.cancel, Cancel(actor="test", immediately=True)
+    )
+    assert result.status == "canceled"
+    assert await handle.result() == "canceled"
+    assert live_references(world) == []
+    assert [i.status for i in await invoices_of(world, terms)] == ["void"]
+    assert [a.outcome for a in await attempts_of(world, terms)] == ["declined"]
+    await check_invariants(world)
+
+
+async def test_cancel_at_period_end_can_be_taken_back_and_then_happens(world: World) -> None:
+    world.payer.after = HOUR
+    terms = await world.terms(Instrument.OXXO)
+    handle, _ = await world.open(terms)
+    await world.env.sleep(3 * DAY)
+    await handle.execute_update(SubscriptionWorkflow.cancel, Cancel(actor="test"))
+    assert (await world.subscription(terms.subscription_id)).cancel_at_period_end
+    await handle.execute_update(SubscriptionWorkflow.resume, Resume(actor="test"))
+    assert not (await world.subscription(terms.subscription_id)).cancel_at_period_end
+
+    await handle.execute_update(SubscriptionWorkflow.cancel, Cancel(actor="test"))
+    await world.env.sleep(31 * DAY)
+    row = await world.subscription(terms.subscription_id)
+    assert row.status == "canceled"
+    assert row.canceled_at is not None
+    assert row.current_period_end is not None
+    assert row.canceled_at - row.current_period_end < timedelta(minutes=1)
+    assert len(await invoices_of(world, terms)) == 1, "nothing is billed after the cancellation"
+    await check_invariants(world)
+
+
+@pytest.mark.parametrize("operation", ["orders.create", "charges.create", "customers.create"])
+@pytest.mark.parametrize("mode", [FaultMode.APPLIED_THEN_TIMEOUT, FaultMode.APPLIED_THEN_ERROR])
+async def test_a_lost_answer_leaves_exactly_one_live_voucher(
+    world: World, operation: str, mode: FaultMode
+) -> None:
+    world.core.faults.add(Fault(provider="conekta", operation=operation, mode=mode, count=1))
+    terms = await world.terms(Instrument.OXXO)
+    await world.open(terms)
+    await world.env.sleep(HOUR)
+    assert len(live_references(world)) == 1
+    assert [a.outcome for a in await attempts_of(world, terms)] == ["pending"]
+    await check_invariants(world)
+
+
+@pytest.mark.parametrize("mode", [FaultMode.DOWN, FaultMode.ERROR, FaultMode.RATE_LIMIT])
+async def test_an_outage_falls_back_for_this_voucher_alone(world: World, mode: FaultMode) -> None:
+    world.payer.after = 5 * HOUR
+    world.core.faults.add(Fault(provider="conekta", mode=mode))
+    terms = await world.terms(Instrument.OXXO)
+    await world.open(terms)
+    assert (await attempts_of(world, terms))[-1].provider == "stripe"
+    [fallback] = await world.all(select(FallbackEvent))
+    assert (fallback.attempted_provider, fallback.fallback_provider) == ("conekta", "stripe")
+    await check_invariants(world)
+
+    world.core.faults.clear()
+    await world.env.sleep(32 * DAY)
+    assert (await attempts_of(world, terms))[-1].provider == "conekta", "next month asks again"
+    await check_invariants(world)
+
+
+async def test_spei_is_a_clabe_that_is_paid(world: World) -> None:
+    terms = await world.terms(Instrument.SPEI)
+    await world.open(terms)
+    [attempt] = await attempts_of(world, terms)
+    assert attempt.next_action is not None
+    assert len(attempt.next_action["clabe"]) == 18
+    world.payer.after = HOUR
+    await world.env.sleep(3 * DAY)
+    assert (await world.subscription(terms.subscription_id)).status == "active"
+    await check_invariants(world)
+
+
+async def test_a_missed_renewal_is_past_due_and_recovers(world: World) -> None:
+    world.payer.after = HOUR
+    terms = await world.terms(Instrument.OXXO)
+    await world.open(terms)
+    await world.env.sleep(3 * DAY)
+    world.payer.after = None
+    await world.env.sleep(29 * DAY + 12 * HOUR)
+    row = await world.subscription(terms.subscription_id)
+    assert row.status == "past_due"
+    assert row.access_until is not None
+    assert row.current_period_end is not None
+    assert row.access_until > row.current_period_end, "access outlives the first missed payment"
+    await check_invariants(world)
+    world.payer.after = HOUR
+    await world.env.sleep(3 * DAY)
+    assert (await world.subscription(terms.subscription_id)).status == "active"
+    await check_invariants(world)
+
+
+async def test_a_trial_is_billed_at_its_end(world: World) -> None:
+    world.payer.after = HOUR
+    terms = await world.terms(Instrument.OXXO, trial_days=14)
+    _, result = await world.open(terms)
+    assert result.status == "trialing"
+    await world.env.sleep(20 * DAY)
+    row = await world.subscription(terms.subscription_id)
+    [invoice] = await invoices_of(world, terms)
+    assert row.status == "trialing" or row.status == "active"
+    assert invoice.status == "paid"
+    assert invoice.period_start == row.trial_end
+    await check_invariants(world)
+
+
+async def test_ten_years_without_drift(world: World) -> None:
+    """Each voucher is paid on the day after it was issued; every period follows the one before."""
+    world.payer.after = DAY
+    terms = await world.terms(Instrument.OXXO)
+    handle, _ = await world.open(terms)
+    await world.env.sleep(timedelta(days=3653))
+    row = await world.subscription(terms.subscription_id)
+    invoices = sorted(await invoices_of(world, terms), key=_period_start)
+    paid = [invoice for invoice in invoices if invoice.status == "paid"]
+    assert row.status == "active"
+    assert len(paid) == 120
+    assert all(a.period_end == b.period_start for a, b in zip(paid, paid[1:], strict=False))
+    assert len(await world.all(select(Payment.id))) == len(paid)
+    history = await handle.fetch_history()
+    assert len(history.events) < 100, "every period begins with a fresh history"
+    await check_invariants(world)
+
+
+def _period_start(invoice: Invoice) -> Any:
+    return invoice.period_start or invoice.invoice_date
