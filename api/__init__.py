@@ -1,0 +1,1 @@
+"""The HTTP side of Abono: it authenticates, validates, reads rows and sends commands. It decides nothing."""

@@ -1,0 +1,81 @@
+"""Puts the API together: one FastAPI application from one context."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import APIRouter, Depends, FastAPI
+
+from api.bodies import check_request
+from api.context import ApiContext
+from api.dispatcher import Dispatcher
+from api.middleware import EdgeMiddleware
+from api.openapi import DESCRIPTION, TAGS
+from api.problems import install_problem_handlers
+from api.routes import (
+    events,
+    health,
+    invoices,
+    organizations,
+    payment_methods,
+    plans,
+    subscriptions,
+    webhooks,
+)
+
+API_PREFIX = "/api/v1"
+VERSION = "0.1.0"
+
+
+def create_app(context: ApiContext) -> FastAPI:
+    """The application. Its lifespan runs the dispatcher, and the context's `closers` at the end."""
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        try:
+            async with _dispatching(context):
+                yield
+        finally:
+            for close in context.closers:
+                await close()
+
+    app = FastAPI(
+        title="Abono",
+        version=VERSION,
+        description=DESCRIPTION,
+        openapi_tags=TAGS,
+        lifespan=lifespan,
+        # An application that forgets the header means JSON all the same.
+        strict_content_type=False,
+    )
+    app.state.context = context
+    install_problem_handlers(app)
+    app.add_middleware(EdgeMiddleware, context=context)
+    app.include_router(_billing(), prefix=API_PREFIX)
+    app.include_router(webhooks.router, prefix=API_PREFIX)
+    app.include_router(health.router)
+    return app
+
+
+def _billing() -> APIRouter:
+    # Every route of the billing API authenticates and refuses card numbers: it cannot be forgotten.
+    router = APIRouter(prefix="/billing", dependencies=[Depends(check_request)])
+    for part in (organizations, plans, payment_methods, subscriptions, invoices, events):
+        router.include_router(part.router)
+    return router
+
+
+@asynccontextmanager
+async def _dispatching(context: ApiContext) -> AsyncIterator[None]:
+    if not context.dispatch:
+        yield
+        return
+    dispatcher = Dispatcher(context)
+    running = asyncio.create_task(dispatcher.run(), name="dispatcher")
+    try:
+        yield
+    finally:
+        await dispatcher.stop()
+        await running

@@ -1,0 +1,315 @@
+"""The one place from which the API talks to Temporal.
+
+A command is a Temporal Update. Three things can be said about it: it was carried out, it was accepted and
+goes on, or it cannot be said to have been accepted. Only the caller of this module knows which of
+these is good enough: an opening is in the database before it is sent, so it survives all three.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TypeVar
+
+import structlog
+from temporalio.client import (
+    Client,
+    RPCTimeoutOrCancelledError,
+    WithStartWorkflowOperation,
+    WorkflowFailureError,
+    WorkflowUpdateFailedError,
+    WorkflowUpdateStage,
+)
+from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
+from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
+from temporalio.service import RPCError, RPCStatusCode
+
+from api.problems import log_unexpected
+from models.commands import (
+    TASK_QUEUE,
+    AddPaymentMethodInput,
+    Command,
+    CommandResult,
+    Open,
+    PaymentMethodResult,
+    ProviderEvents,
+    SubscriptionInput,
+    payment_method_workflow_id,
+    subscription_workflow_id,
+)
+from models.errors import AbonoError, Conflict, InvalidRequest, Unavailable
+from models.money import Money
+from models.subscription import SubscriptionState, SubscriptionTerms
+from workflows.options import search_attributes
+
+# An opening happens once in a subscription's life, whoever asks for it and however often.
+OPEN_UPDATE_ID = "open"
+# Starting something is quick or it is not happening: the database remembers to try again.
+START_TIMEOUT = timedelta(seconds=5)
+_RETRY_PAUSE_SECONDS = 0.1
+_SUMMARY_LENGTH_MAX = 200
+
+# A workflow task failed under the update, or the run is just being replaced by a fresh one: the same
+# update, with the same id, is answered a moment later.
+_PASSING = (
+    "unexpected workflow task failure",
+    "workflow is closing",
+    "workflow operation can not be applied",
+)
+# How the server ends an accepted update whose run was over before it: the outcome is in the database.
+_CUT_SHORT = "AcceptedUpdateCompletedWorkflow"
+_AWAY = frozenset(
+    {
+        RPCStatusCode.UNAVAILABLE,
+        RPCStatusCode.DEADLINE_EXCEEDED,
+        RPCStatusCode.CANCELLED,
+        RPCStatusCode.RESOURCE_EXHAUSTED,
+    }
+)
+
+_log = structlog.get_logger("abono.commands")
+_Result = TypeVar("_Result")
+
+
+class TemporalAway(Exception):
+    """No answer, or none that says whether it was accepted."""
+
+
+class WorkflowGone(Exception):
+    """No open workflow has this id. `completed`: there was one, and it has ended."""
+
+    def __init__(self, *, completed: bool) -> None:
+        super().__init__("the workflow has ended" if completed else "there is no such workflow")
+        self.completed = completed
+
+
+@dataclass(frozen=True)
+class Commands:
+    client: Client
+    wait_seconds: float
+
+    async def open(self, terms: SubscriptionTerms, actor: str) -> CommandResult | None:
+        """Start the workflow and wait for its first step; None when that is not known in time.
+
+        Safe to repeat: the workflow is started once and opened once.
+        """
+
+        async def send() -> CommandResult:
+            result: CommandResult = await self.client.execute_update_with_start_workflow(
+                "open",
+                Open(actor=actor),
+                start_workflow_operation=_start_operation(terms),
+                id=OPEN_UPDATE_ID,
+                result_type=CommandResult,
+            )
+            return result
+
+        try:
+            return await self._within(self.wait_seconds, send)
+        except (TemporalAway, WorkflowGone, WorkflowAlreadyStartedError, Conflict) as reason:
+            _log.info("opening not settled here", reason=type(reason).__name__)
+        except RPCError as error:
+            # Ours to mend (an attribute that is not registered, a key that expired), not the caller's.
+            log_unexpected(
+                "Temporal refuses to open subscriptions", error, status=error.status.name
+            )
+        return None
+
+    async def ensure_open(self, terms: SubscriptionTerms, actor: str) -> None:
+        """As `open`, without waiting for the outcome. Raises TemporalAway."""
+
+        async def send() -> object:
+            return await self.client.start_update_with_start_workflow(
+                "open",
+                Open(actor=actor),
+                start_workflow_operation=_start_operation(terms),
+                wait_for_stage=WorkflowUpdateStage.ACCEPTED,
+                id=OPEN_UPDATE_ID,
+                result_type=CommandResult,
+            )
+
+        await self._within(START_TIMEOUT.total_seconds(), send)
+
+    async def send(
+        self, workflow_id: str, name: str, command: Command, update_id: str
+    ) -> CommandResult | None:
+        """Carry out a command; None when it was accepted and its outcome is not known in time.
+
+        Raises what the workflow refuses it with (Conflict), Unavailable when it cannot be said to
+        have been accepted, WorkflowGone when nobody is there to accept it.
+        """
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self.wait_seconds
+        handle = self.client.get_workflow_handle(workflow_id)
+
+        async def start() -> object:
+            return await handle.start_update(
+                name,
+                command,
+                wait_for_stage=WorkflowUpdateStage.ACCEPTED,
+                id=update_id,
+                result_type=CommandResult,
+            )
+
+        try:
+            await self._within(self.wait_seconds, start)
+        except TemporalAway:
+            raise Unavailable(
+                "The command was not accepted in time. Send it again, with the same Idempotency-Key."
+            ) from None
+        update = handle.get_update_handle(update_id, result_type=CommandResult)
+        try:
+            return await self._within(deadline - loop.time(), update.result)
+        except TemporalAway:
+            return None
+
+    async def add_payment_method(
+        self, request: AddPaymentMethodInput
+    ) -> PaymentMethodResult | None:
+        """Have the provider take the instrument; None when that is not known in time."""
+        workflow_id = payment_method_workflow_id(request.payment_method_id)
+
+        async def run() -> PaymentMethodResult:
+            await self._start_payment_method(request)
+            handle = self.client.get_workflow_handle(workflow_id, result_type=PaymentMethodResult)
+            result: PaymentMethodResult = await handle.result()
+            return result
+
+        try:
+            return await self._within(self.wait_seconds, run)
+        except (TemporalAway, WorkflowGone) as reason:
+            _log.info("payment method goes on later", reason=str(reason))
+        except WorkflowFailureError:
+            _log.error("payment method workflow failed", workflow_id=workflow_id)
+        return None
+
+    async def ensure_payment_method(self, request: AddPaymentMethodInput) -> None:
+        """Start the workflow unless it runs or has run. Raises TemporalAway."""
+        await self._within(
+            START_TIMEOUT.total_seconds(), lambda: self._start_payment_method(request)
+        )
+
+    async def signal_events(self, workflow_id: str, events: ProviderEvents) -> None:
+        """Raises WorkflowGone when nobody is there to hear, TemporalAway when it was not stored."""
+        handle = self.client.get_workflow_handle(workflow_id)
+        await self._within(
+            START_TIMEOUT.total_seconds(), lambda: handle.signal("provider_events", events)
+        )
+
+    async def start_late_payment(self, workflow_id: str, events: ProviderEvents) -> None:
+        """Money or news for something that has ended. Raises TemporalAway."""
+
+        async def start() -> None:
+            await _start_once(
+                self.client,
+                "LatePaymentWorkflow",
+                events,
+                workflow_id,
+                f"Late {events.events[0].event.event_type}",
+            )
+
+        await self._within(START_TIMEOUT.total_seconds(), start)
+
+    async def is_reachable(self) -> bool:
+        """Whether Temporal answers; never raises."""
+        try:
+            async with asyncio.timeout(2):
+                return await self.client.service_client.check_health()
+        except (RPCError, RuntimeError, TimeoutError):
+            return False
+
+    async def _start_payment_method(self, request: AddPaymentMethodInput) -> None:
+        workflow_id = payment_method_workflow_id(request.payment_method_id)
+        summary = f"Add a {request.type} at {request.provider}"
+        await _start_once(self.client, "PaymentMethodWorkflow", request, workflow_id, summary)
+
+    async def _within(self, seconds: float, call: Callable[[], Awaitable[_Result]]) -> _Result:
+        """`call`, repeated over passing trouble, its failures translated."""
+        try:
+            async with asyncio.timeout(max(seconds, 0.01)):
+                while True:
+                    try:
+                        return await call()
+                    except RPCError as error:
+                        if not _is_passing(error):
+                            raise
+                    await asyncio.sleep(_RETRY_PAUSE_SECONDS)
+        except WorkflowUpdateFailedError as error:
+            raise _refusal(error) from None
+        except RPCError as error:
+            raise _translate(error) from error
+        except (TimeoutError, RPCTimeoutOrCancelledError):
+            raise TemporalAway("no answer in time") from None
+        except RuntimeError as error:  # What a lazy client raises when it cannot connect.
+            if "connect" not in str(error).lower():
+                raise
+            raise TemporalAway("cannot connect") from None
+
+
+def _start_operation(terms: SubscriptionTerms) -> WithStartWorkflowOperation[object, object]:
+    # REJECT_DUPLICATE: whatever comes late, a subscription that has ended is never started again.
+    return WithStartWorkflowOperation(
+        "SubscriptionWorkflow",
+        SubscriptionInput(terms=terms),
+        id=subscription_workflow_id(terms.subscription_id),
+        task_queue=TASK_QUEUE,
+        id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+        id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+        search_attributes=search_attributes(
+            terms, SubscriptionState(provider=terms.force_provider)
+        ),
+        static_summary=summary_of(terms),
+    )
+
+
+async def _start_once(
+    client: Client, workflow: str, argument: object, workflow_id: str, summary: str
+) -> None:
+    try:
+        await client.start_workflow(
+            workflow,
+            argument,
+            id=workflow_id,
+            task_queue=TASK_QUEUE,
+            id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+            static_summary=summary,
+        )
+    except WorkflowAlreadyStartedError:
+        return
+
+
+def summary_of(terms: SubscriptionTerms) -> str:
+    """`Pro monthly, 199.00 MXN by oxxo`."""
+    price = Money(amount_minor=terms.amount_minor, currency=terms.currency)
+    what = f"{terms.plan_name} {terms.billing_interval}, {price} by {terms.instrument}"
+    return what[:_SUMMARY_LENGTH_MAX]
+
+
+def _is_passing(error: RPCError) -> bool:
+    message = error.message.lower()
+    return any(sign in message for sign in _PASSING)
+
+
+def _translate(error: RPCError) -> Exception:
+    if error.status in _AWAY:
+        return TemporalAway(f"{error.status.name}: {error.message}")
+    if error.status is RPCStatusCode.NOT_FOUND:
+        return WorkflowGone(completed="already completed" in error.message)
+    return error
+
+
+def _refusal(error: WorkflowUpdateFailedError) -> Exception:
+    cause = error.cause
+    if not isinstance(cause, ApplicationError):
+        return error
+    if cause.type == _CUT_SHORT:
+        return TemporalAway("the run ended before the command did")
+    by_type: dict[str | None, type[AbonoError]] = {
+        "conflict": Conflict,
+        "invalid_request": InvalidRequest,
+    }
+    refusal = by_type.get(cause.type)
+    return refusal(cause.message) if refusal else error

@@ -1,0 +1,50 @@
+"""What the API needs from the outside, handed over once when the application is made."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Annotated, cast
+
+from fastapi import Depends
+from sqlalchemy.ext.asyncio import AsyncEngine
+from starlette.requests import HTTPConnection
+from temporalio.client import Client
+
+from api.doorbell import Doorbell
+from api.metrics import Metrics
+from models.storage.engine import Sessions
+from providers.registry import ProviderRegistry
+
+
+@dataclass
+class ApiContext:
+    """`temporal` may be a lazy client: the API starts and takes webhooks while Temporal is away.
+
+    `dispatch` False leaves the delivery of webhooks to other replicas. `closers` run when the
+    application has shut down, after the last request and the last delivery.
+    """
+
+    sessions: Sessions
+    temporal: Client
+    providers: ProviderRegistry
+    pepper: str
+    body_max_bytes: int = 1_048_576
+    # A POST answers within 10 s (the promise of the API); this leaves 2 s for the database.
+    response_wait_seconds: float = 8.0
+    dispatch: bool = True
+    closers: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
+    metrics: Metrics = field(default_factory=Metrics)
+    doorbell: Doorbell = field(default_factory=Doorbell)
+
+    @property
+    def engine(self) -> AsyncEngine:
+        """The pool behind `sessions`, for the statements that need no session."""
+        return cast(AsyncEngine, self.sessions.kw["bind"])
+
+
+def context_of(connection: HTTPConnection) -> ApiContext:
+    return cast(ApiContext, connection.app.state.context)
+
+
+Context = Annotated[ApiContext, Depends(context_of)]

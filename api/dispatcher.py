@@ -1,0 +1,250 @@
+"""Takes what is due out of the inbox and to its workflow. Any number of replicas may run one each.
+
+A row is *claimed* by moving its next dispatch into the future, in one transaction; it is *applied* by
+the workflow, in another. In between anything may crash: what was not applied is due again, and is sent
+again. Nothing is ever taken out of the inbox.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import structlog
+from pydantic import ValidationError
+from sqlalchemy import Text, Uuid, case, cast, func, literal, select, update, values
+from sqlalchemy import column as column_
+from sqlalchemy.dialects.postgresql import INTERVAL
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import InstrumentedAttribute
+
+from api.clock import now
+from api.commands import Commands
+from api.context import ApiContext
+from api.delivery import Delivery, Report
+from api.event_facts import DueEvent, load_facts
+from api.event_targets import Disposition, Parked, Target, judge
+from api.problems import is_database_away, log_unexpected
+from api.starter import Starter
+from models.events import ProviderEvent
+from models.storage.tables import WebhookEvent
+
+BATCH = 200
+# From a claim to the next one, when nothing was applied in between.
+RESEND_AFTER: tuple[timedelta, ...] = (
+    timedelta(seconds=2),
+    timedelta(seconds=5),
+    timedelta(seconds=15),
+    timedelta(minutes=1),
+    timedelta(minutes=5),
+    timedelta(hours=1),
+)
+# A bell that was not heard (another replica's, a lost connection) costs no more than this.
+_IDLE_SECONDS_MAX = 5.0
+# When all that is due is locked by another replica.
+_IDLE_SECONDS_MIN = 0.05
+_AWAY_PAUSE_SECONDS_MIN, _AWAY_PAUSE_SECONDS_MAX = 0.1, 2.0
+
+_log = structlog.get_logger("abono.dispatcher")
+
+Addressed = list[tuple[DueEvent, Target]]
+Column = InstrumentedAttribute[str | None]
+
+
+class Dispatcher:
+    def __init__(self, context: ApiContext) -> None:
+        self._context = context
+        self._commands = Commands(context.temporal, context.response_wait_seconds)
+        self._delivery = Delivery(context, self._commands)
+        self._starter = Starter(context, self._commands)
+        self._stopping = asyncio.Event()
+        self._temporal_away = False
+        self._failures = 0
+
+    async def run(self) -> None:
+        """Until `stop`. Whatever goes wrong is logged and tried again."""
+        helpers = [
+            asyncio.create_task(self._context.doorbell.connect(self._context.engine)),
+            asyncio.create_task(self._starter.run()),
+        ]
+        try:
+            while not self._stopping.is_set():
+                await self._context.doorbell.wait(await self._turn())
+        finally:
+            for helper in helpers:
+                helper.cancel()
+            await asyncio.gather(*helpers, return_exceptions=True)
+
+    async def stop(self) -> None:
+        """Ends `run` after the pass that it is in."""
+        self._stopping.set()
+        self._context.doorbell.ring_here()
+
+    async def _turn(self) -> float:
+        """Passes until nothing is due; the seconds until something will be."""
+        try:
+            if self._temporal_away and not await self._commands.is_reachable():
+                return await self._pause("temporal")
+            self._temporal_away = False
+            while not self._stopping.is_set() and await self.run_once():
+                if self._temporal_away:
+                    return await self._pause("temporal")
+            self._failures = 0
+            return await self._seconds_to_next()
+        except Exception as error:
+            if is_database_away(error):
+                return await self._pause("database")
+            log_unexpected("dispatcher pass failed", error)
+            return await self._pause("other")
+
+    async def _pause(self, cause: str) -> float:
+        """Something is away. The bell must not shorten the wait: it rings with every webhook."""
+        self._context.metrics.dispatcher_errors.labels(cause).inc()
+        seconds = min(_AWAY_PAUSE_SECONDS_MIN * 2**self._failures, _AWAY_PAUSE_SECONDS_MAX)
+        self._failures = min(self._failures + 1, 10)
+        _log.info("dispatcher waits", away=cause, seconds=seconds)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._stopping.wait()
+        return 0.0
+
+    async def run_once(self) -> int:
+        """One pass: claim, judge, deliver. How many rows it took."""
+        async with self._context.sessions.begin() as session:
+            due, unreadable = await _claim(session)
+            addressed = await self._sort_out(session, due, unreadable)
+        if addressed:
+            report = await self._delivery.deliver(addressed)
+            await self._settle(report)
+        return len(due) + len(unreadable)
+
+    async def _sort_out(
+        self, session: AsyncSession, due: list[DueEvent], unreadable: list[UUID]
+    ) -> Addressed:
+        """Write down what needs no workflow; return the rest."""
+        notes: dict[UUID, str] = dict.fromkeys(unreadable, "unreadable")
+        settled: dict[Disposition, list[UUID]] = defaultdict(list)
+        addressed: Addressed = []
+        facts = await load_facts(session, [item.event for item in due])
+        moment = now()
+        for item in due:
+            verdict = judge(item, facts, moment)
+            if isinstance(verdict, Target):
+                addressed.append((item, verdict))
+            elif isinstance(verdict, Parked):
+                notes[item.id] = verdict.reason
+            else:
+                settled[verdict].append(item.id)
+        for disposition, ids in settled.items():
+            await session.execute(_settle_rows(ids, disposition))
+        await _write_texts(session, WebhookEvent.last_error, notes)
+        workflow_ids = {item.id: target.workflow_id for item, target in addressed}
+        await _write_texts(session, WebhookEvent.workflow_id, workflow_ids)
+        self._count(settled, len(notes), len(addressed))
+        return addressed
+
+    def _count(self, settled: dict[Disposition, list[UUID]], parked: int, addressed: int) -> None:
+        results = Counter({disposition.value: len(ids) for disposition, ids in settled.items()})
+        results.update(parked=parked, addressed=addressed)
+        for result, count in results.items():
+            self._context.metrics.dispatched.labels(result).inc(count)
+
+    async def _settle(self, report: Report) -> None:
+        """Give back what Temporal was not there for: its turn was not used up."""
+        self._temporal_away = bool(report.away)
+        if not report.away and not report.errors:
+            return
+        async with self._context.sessions.begin() as session:
+            if report.away:
+                await session.execute(_give_back(report.away))
+            await _write_texts(session, WebhookEvent.last_error, report.errors)
+
+    async def _seconds_to_next(self) -> float:
+        due_in = func.extract("epoch", func.min(WebhookEvent.next_dispatch_at) - func.now())
+        statement = select(due_in).where(WebhookEvent.applied_at.is_(None))
+        async with self._context.sessions() as session:
+            seconds = await session.scalar(statement)
+        lag = 0.0 if seconds is None else max(0.0, -float(seconds))
+        self._context.metrics.dispatcher_lag.set(lag)
+        if seconds is None:
+            return _IDLE_SECONDS_MAX
+        return min(max(float(seconds), _IDLE_SECONDS_MIN), _IDLE_SECONDS_MAX)
+
+
+async def _claim(session: AsyncSession) -> tuple[list[DueEvent], list[UUID]]:
+    """What is due and nobody else has, oldest first; and the ids of rows that cannot be read."""
+    due = (
+        select(WebhookEvent.id)
+        .where(WebhookEvent.applied_at.is_(None), WebhookEvent.next_dispatch_at <= func.now())
+        .order_by(WebhookEvent.id)
+        .limit(BATCH)
+        .with_for_update(skip_locked=True)
+        .cte("due")
+    )
+    claim = (
+        update(WebhookEvent)
+        .where(WebhookEvent.id == due.c.id)
+        .values(attempts=WebhookEvent.attempts + 1, next_dispatch_at=func.now() + _resend_after())
+        .returning(
+            WebhookEvent.id, WebhookEvent.event, WebhookEvent.attempts, WebhookEvent.received_at
+        )
+        .execution_options(synchronize_session=False)
+    )
+    return _read(sorted((await session.execute(claim)).all()))
+
+
+def _read(rows: Sequence[Any]) -> tuple[list[DueEvent], list[UUID]]:
+    due: list[DueEvent] = []
+    unreadable: list[UUID] = []
+    for row_id, event, tries, received_at in rows:
+        try:
+            parsed = ProviderEvent.model_validate(event)
+        except ValidationError as error:
+            log_unexpected("inbox row cannot be read", error, inbox_id=str(row_id))
+            unreadable.append(row_id)
+        else:
+            due.append(DueEvent(row_id, parsed, tries, received_at))
+    return due, unreadable
+
+
+def _resend_after() -> Any:
+    *steps, last = [cast(literal(step), INTERVAL) for step in RESEND_AFTER]
+    return case(*((WebhookEvent.attempts == n, step) for n, step in enumerate(steps)), else_=last)
+
+
+def _settle_rows(ids: list[UUID], disposition: Disposition) -> Any:
+    return (
+        update(WebhookEvent)
+        .where(WebhookEvent.id.in_(ids), WebhookEvent.applied_at.is_(None))
+        .values(applied_at=func.now(), disposition=disposition.value, last_error=None)
+        .execution_options(synchronize_session=False)
+    )
+
+
+def _give_back(ids: list[UUID]) -> Any:
+    return (
+        update(WebhookEvent)
+        .where(WebhookEvent.id.in_(ids), WebhookEvent.applied_at.is_(None))
+        .values(attempts=WebhookEvent.attempts - 1, next_dispatch_at=func.now())
+        .execution_options(synchronize_session=False)
+    )
+
+
+async def _write_texts(session: AsyncSession, column: Column, texts: dict[UUID, str]) -> None:
+    """A text for each row, in one statement; rows that have it already are left alone."""
+    if not texts:
+        return
+    pairs = values(column_("id", Uuid), column_("text", Text), name="pairs").data(
+        list(texts.items())
+    )
+    await session.execute(
+        update(WebhookEvent)
+        .where(WebhookEvent.id == pairs.c.id, column.is_distinct_from(pairs.c.text))
+        .values({column: pairs.c.text})
+        .execution_options(synchronize_session=False)
+    )

@@ -1,0 +1,79 @@
+"""Wakes the dispatcher: at once in this process, soon in the others.
+
+PostgreSQL serialises the commits of transactions that NOTIFY, so the insert of a webhook must not: the
+bell is rung after the commit, on a connection of its own, once for many.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import Any
+
+import structlog
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+CHANNEL = "abono_inbox"
+# Other replicas only help with what this one has not taken: nothing is lost by telling them late.
+_NOTIFY_PAUSE_SECONDS = 0.1
+_RECONNECT_SECONDS = 2.0
+
+_log = structlog.get_logger("abono.dispatcher")
+
+
+class Doorbell:
+    def __init__(self) -> None:
+        self._here = asyncio.Event()
+        self._elsewhere = asyncio.Event()
+
+    def ring(self) -> None:
+        """Something is due, or will be in a moment. Cheap, and never fails."""
+        self._here.set()
+        self._elsewhere.set()
+
+    def ring_here(self) -> None:
+        self._here.set()
+
+    async def wait(self, timeout_seconds: float) -> None:
+        """Until it rings or the time is over."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_seconds):
+                await self._here.wait()
+        self._here.clear()
+
+    async def connect(self, engine: AsyncEngine) -> None:
+        """Carry the ringing to and from other processes; runs until cancelled. While PostgreSQL is
+        away, only the ringing in this process is heard."""
+        while True:
+            try:
+                await self._carry(engine)
+            except Exception as error:  # Whatever it was: the bell is a help, not a need.
+                _log.info("doorbell has no line", error=type(error).__name__)
+            await asyncio.sleep(_RECONNECT_SECONDS)
+
+    async def _carry(self, engine: AsyncEngine) -> None:
+        lost = asyncio.Event()
+        async with engine.connect() as connection:
+            line: Any = (await connection.get_raw_connection()).driver_connection
+            own = line.get_server_pid()
+
+            def heard(_connection: object, pid: int, _channel: str, _payload: str) -> None:
+                if pid != own:
+                    self._here.set()
+
+            def on_lost(_connection: object) -> None:
+                lost.set()
+                self._elsewhere.set()
+
+            line.add_termination_listener(on_lost)
+            await line.add_listener(CHANNEL, heard)
+            try:
+                while not lost.is_set():
+                    await self._elsewhere.wait()
+                    self._elsewhere.clear()
+                    await line.execute(f"NOTIFY {CHANNEL}")
+                    await asyncio.sleep(_NOTIFY_PAUSE_SECONDS)
+            finally:
+                line.remove_termination_listener(on_lost)
+                if not line.is_closed():
+                    await line.remove_listener(CHANNEL, heard)

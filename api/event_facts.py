@@ -1,0 +1,224 @@
+"""What our tables know about a batch of provider events: a handful of queries, however many there are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from sqlalchemy import func, or_, select, tuple_
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from models.events import EventKind, ProviderEvent
+from models.snapshots import Capture
+from models.storage.tables import ChargeAttempt, Invoice, Payment, Subscription
+
+
+class ProviderKey(NamedTuple):
+    """An object of a provider: its id means something within one account only."""
+
+    provider: str
+    account: str
+    object_id: str
+
+
+@dataclass(frozen=True)
+class DueEvent:
+    """An inbox row that has been claimed; `tries` counts this one."""
+
+    id: UUID
+    event: ProviderEvent
+    tries: int
+    received_at: datetime
+
+
+class AttemptFact(NamedTuple):
+    id: UUID
+    subscription_id: UUID
+    provider: str
+    account: str
+    instrument: str
+    outcome: str
+    provider_object_id: str | None
+
+
+class InvoiceFact(NamedTuple):
+    id: UUID
+    subscription_id: UUID
+    status: str
+    amount_refunded_minor: int
+
+
+class SubscriptionFact(NamedTuple):
+    id: UUID
+    status: str
+    provider_subscription_id: str | None
+    current_period_end: datetime | None
+    cancel_at_period_end: bool
+
+
+@dataclass
+class EventFacts:
+    attempts: dict[UUID, AttemptFact] = field(default_factory=dict)
+    attempts_by_object: dict[ProviderKey, AttemptFact] = field(default_factory=dict)
+    invoices: dict[ProviderKey, InvoiceFact] = field(default_factory=dict)
+    subscriptions: dict[UUID, SubscriptionFact] = field(default_factory=dict)
+    subscriptions_by_object: dict[ProviderKey, SubscriptionFact] = field(default_factory=dict)
+    captures: set[ProviderKey] = field(default_factory=set)
+    refunded_minor_by_attempt: dict[UUID, int] = field(default_factory=dict)
+
+
+def our_id(text: str | None) -> UUID | None:
+    """An id of ours out of a provider's metadata, which anybody may have written into."""
+    try:
+        return UUID(text) if text else None
+    except ValueError:
+        return None
+
+
+def key_of(event: ProviderEvent, object_id: str) -> ProviderKey:
+    return ProviderKey(event.provider.value, event.account, object_id)
+
+
+def captures_of(event: ProviderEvent) -> list[Capture]:
+    if event.payment is not None:
+        return event.payment.captures
+    return event.invoice.captures if event.invoice is not None else []
+
+
+async def load_facts(session: AsyncSession, events: list[ProviderEvent]) -> EventFacts:
+    facts = EventFacts()
+    await _load_attempts(session, events, facts)
+    await _load_invoices(session, events, facts)
+    await _load_subscriptions(session, events, facts)
+    await _load_captures(session, events, facts)
+    return facts
+
+
+async def _load_attempts(
+    session: AsyncSession, events: list[ProviderEvent], facts: EventFacts
+) -> None:
+    ids = {found for event in events if (found := our_id(event.attempt_id))}
+    keys = {key_of(e, e.provider_payment_id) for e in events if e.provider_payment_id}
+    table = ChargeAttempt
+    statement = select(
+        table.id,
+        table.subscription_id,
+        table.provider,
+        table.account,
+        table.instrument,
+        table.outcome,
+        table.provider_object_id,
+    )
+    matches = [table.id.in_(ids)] if ids else []
+    if keys:
+        matches.append(_is_one_of(table, table.provider_object_id, keys))
+    if not matches:
+        return
+    # Oldest first, so that the newest try wins where a provider's object served several.
+    statement = statement.where(or_(*matches)).order_by(table.started_at)
+    for row in await session.execute(statement):
+        attempt = AttemptFact(*row)
+        facts.attempts[attempt.id] = attempt
+        if attempt.provider_object_id is not None:
+            key = ProviderKey(attempt.provider, attempt.account, attempt.provider_object_id)
+            facts.attempts_by_object[key] = attempt
+
+
+async def _load_invoices(
+    session: AsyncSession, events: list[ProviderEvent], facts: EventFacts
+) -> None:
+    keys = {key_of(e, e.provider_invoice_id) for e in events if e.provider_invoice_id}
+    if not keys:
+        return
+    table = Invoice
+    statement = select(
+        table.provider,
+        table.account,
+        table.provider_invoice_id,
+        table.id,
+        table.subscription_id,
+        table.status,
+        table.amount_refunded_minor,
+    ).where(_is_one_of(table, table.provider_invoice_id, keys))
+    for row in await session.execute(statement):
+        facts.invoices[_leading_key(row)] = InvoiceFact(*row[3:])
+
+
+async def _load_subscriptions(
+    session: AsyncSession, events: list[ProviderEvent], facts: EventFacts
+) -> None:
+    """Only of events that no attempt or invoice leads on from, or that are about the subscription."""
+    open_events = [
+        event
+        for event in events
+        if event.kind is EventKind.SUBSCRIPTION or not _leads_on(event, facts)
+    ]
+    ids = {found for event in open_events if (found := our_id(event.subscription_id))}
+    keys = {
+        key_of(e, e.provider_subscription_id) for e in open_events if e.provider_subscription_id
+    }
+    table = Subscription
+    matches = [table.id.in_(ids)] if ids else []
+    if keys:
+        matches.append(_is_one_of(table, table.provider_subscription_id, keys))
+    if not matches:
+        return
+    statement = select(
+        table.provider,
+        table.account,
+        table.provider_subscription_id,
+        table.id,
+        table.status,
+        table.provider_subscription_id,
+        table.current_period_end,
+        table.cancel_at_period_end,
+    ).where(or_(*matches))
+    for row in await session.execute(statement):
+        subscription = SubscriptionFact(*row[3:])
+        facts.subscriptions[subscription.id] = subscription
+        if subscription.provider_subscription_id is not None:
+            facts.subscriptions_by_object[_leading_key(row)] = subscription
+
+
+def _leads_on(event: ProviderEvent, facts: EventFacts) -> bool:
+    attempt_id = our_id(event.attempt_id)
+    if attempt_id in facts.attempts:
+        return True
+    payment, invoice = event.provider_payment_id, event.provider_invoice_id
+    return (payment is not None and key_of(event, payment) in facts.attempts_by_object) or (
+        invoice is not None and key_of(event, invoice) in facts.invoices
+    )
+
+
+async def _load_captures(
+    session: AsyncSession, events: list[ProviderEvent], facts: EventFacts
+) -> None:
+    keys = {key_of(event, c.provider_charge_id) for event in events for c in captures_of(event)}
+    if not keys:
+        return
+    table = Payment
+    statement = select(table.provider, table.account, table.provider_charge_id).where(
+        table.kind == "capture", _is_one_of(table, table.provider_charge_id, keys)
+    )
+    facts.captures = {_leading_key(row) for row in await session.execute(statement)}
+    if not facts.captures or not facts.attempts:
+        return
+    refunds = (
+        select(table.attempt_id, func.sum(table.amount_minor))
+        .where(table.kind == "refund", table.attempt_id.in_(facts.attempts))
+        .group_by(table.attempt_id)
+    )
+    for attempt_id, refunded_minor in await session.execute(refunds):
+        if attempt_id is not None:
+            facts.refunded_minor_by_attempt[attempt_id] = int(refunded_minor)
+
+
+def _is_one_of(table: Any, object_id: Any, keys: Iterable[ProviderKey]) -> Any:
+    return tuple_(table.provider, table.account, object_id).in_([tuple(key) for key in keys])
+
+
+def _leading_key(row: Any) -> ProviderKey:
+    return ProviderKey(row[0], row[1], row[2])

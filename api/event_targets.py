@@ -1,0 +1,208 @@
+"""Where a provider's event belongs, and whether it says anything that we do not know. Pure rules."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from uuid import UUID
+
+from api.event_facts import (
+    AttemptFact,
+    DueEvent,
+    EventFacts,
+    SubscriptionFact,
+    captures_of,
+    key_of,
+    our_id,
+)
+from models.commands import payment_workflow_id, subscription_workflow_id
+from models.events import EventKind, ProviderEvent
+from models.outcomes import OPEN_OUTCOMES, Instrument, OutcomeClass
+from models.snapshots import (
+    PaymentSnapshot,
+    PaymentStatus,
+    ProviderInvoiceStatus,
+    ProviderSubscriptionStatus,
+    SubscriptionSnapshot,
+)
+from models.states import TERMINAL_STATUSES, InvoiceStatus
+
+# Strangers' events are looked up this often: our own row may be a moment behind the provider.
+NOT_OURS_TRIES = 3
+PATIENCE = timedelta(hours=24)
+
+_PAID_BY_HAND = frozenset({Instrument.OXXO, Instrument.SPEI})
+# What a paid attempt is followed by and adds nothing to it. Money that goes back has other names, and
+# must never be taken for old news.
+_ECHOES = (".created", ".paid", ".succeeded", ".pending_confirmation")
+_UNPAID_ENDS = frozenset({PaymentStatus.DECLINED, PaymentStatus.EXPIRED, PaymentStatus.CANCELED})
+
+
+@dataclass(frozen=True)
+class Target:
+    """A workflow that should hear of an event. `attempt_id` is set when it is a payment's own."""
+
+    subscription_id: UUID
+    attempt_id: UUID | None = None
+
+    @property
+    def workflow_id(self) -> str:
+        if self.attempt_id is not None:
+            return payment_workflow_id(self.attempt_id)
+        return subscription_workflow_id(self.subscription_id)
+
+    def next_best(self) -> Target | None:
+        """Who hears of it when this one is over."""
+        return Target(self.subscription_id) if self.attempt_id is not None else None
+
+
+class Disposition(StrEnum):
+    """Why a row was settled without a workflow."""
+
+    NOTHING_NEW = "nothing_new"
+    NOT_OURS = "not_ours"
+
+
+@dataclass(frozen=True)
+class Parked:
+    """Kept, and tried again: what it belongs to may be on its way."""
+
+    reason: str
+
+
+Verdict = Target | Disposition | Parked
+
+
+def judge(due: DueEvent, facts: EventFacts, moment: datetime) -> Verdict:
+    event = due.event
+    if _says_nothing(event):
+        return Disposition.NOTHING_NEW
+    target = find_target(event, facts)
+    if target is None:
+        return _without_target(due, moment)
+    if is_nothing_new(event, target, facts):
+        return Disposition.NOTHING_NEW
+    return target
+
+
+def find_target(event: ProviderEvent, facts: EventFacts) -> Target | None:
+    """By our own rows only: metadata may name any id, but the row has to be this provider's."""
+    attempt = find_attempt(event, facts)
+    if attempt is not None:
+        waits = attempt.outcome in OPEN_OUTCOMES and attempt.instrument in _PAID_BY_HAND
+        return Target(attempt.subscription_id, attempt.id if waits else None)
+    if event.provider_invoice_id is not None:
+        invoice = facts.invoices.get(key_of(event, event.provider_invoice_id))
+        if invoice is not None:
+            return Target(invoice.subscription_id)
+    subscription = _find_subscription(event, facts)
+    return Target(subscription.id) if subscription is not None else None
+
+
+def find_attempt(event: ProviderEvent, facts: EventFacts) -> AttemptFact | None:
+    attempt_id = our_id(event.attempt_id)
+    attempt = facts.attempts.get(attempt_id) if attempt_id else None
+    if attempt is not None and (attempt.provider, attempt.account) == (
+        event.provider.value,
+        event.account,
+    ):
+        return attempt
+    if event.provider_payment_id is None:
+        return None
+    return facts.attempts_by_object.get(key_of(event, event.provider_payment_id))
+
+
+def _find_subscription(event: ProviderEvent, facts: EventFacts) -> SubscriptionFact | None:
+    subscription_id = our_id(event.subscription_id)
+    if subscription_id in facts.subscriptions:
+        return facts.subscriptions[subscription_id]
+    if event.provider_subscription_id is None:
+        return None
+    return facts.subscriptions_by_object.get(key_of(event, event.provider_subscription_id))
+
+
+def _without_target(due: DueEvent, moment: datetime) -> Verdict:
+    event = due.event
+    names_us = event.subscription_id is not None or event.attempt_id is not None
+    if not names_us and due.tries >= NOT_OURS_TRIES:
+        return Disposition.NOT_OURS
+    if moment - due.received_at > PATIENCE:
+        return Parked("no such subscription")
+    return Parked("waiting for its subscription")
+
+
+def _says_nothing(event: ProviderEvent) -> bool:
+    """Known without looking: something can be paid, and nobody has tried yet."""
+    if event.kind is EventKind.PAYMENT and event.payment is not None:
+        return event.payment.status in {PaymentStatus.PREPARED, PaymentStatus.PENDING}
+    if event.kind is EventKind.INVOICE and event.invoice is not None:
+        unpaid = event.invoice.status is ProviderInvoiceStatus.OPEN
+        return unpaid and event.invoice.attempt_count == 0
+    return False
+
+
+def is_nothing_new(event: ProviderEvent, target: Target, facts: EventFacts) -> bool:
+    """Whether our rows say already what the event says. In doubt it is news: a workflow that is told
+    twice does nothing, one that is not told does not know."""
+    if event.kind is EventKind.PAYMENT and event.payment is not None:
+        return _payment_is_known(event, event.payment, facts)
+    if event.kind is EventKind.INVOICE:
+        return _invoice_is_known(event, facts)
+    if event.kind is EventKind.SUBSCRIPTION and event.subscription is not None:
+        row = facts.subscriptions.get(target.subscription_id)
+        return row is not None and _subscription_is_known(event.subscription, row)
+    if event.kind is EventKind.LOOK:
+        attempt = find_attempt(event, facts)
+        paid = attempt is not None and attempt.outcome == OutcomeClass.SUCCEEDED
+        return paid and event.event_type.endswith(_ECHOES)
+    return False
+
+
+def _captures_are_known(event: ProviderEvent, facts: EventFacts) -> bool:
+    return all(
+        key_of(event, capture.provider_charge_id) in facts.captures
+        for capture in captures_of(event)
+    )
+
+
+def _payment_is_known(event: ProviderEvent, payment: PaymentSnapshot, facts: EventFacts) -> bool:
+    attempt = find_attempt(event, facts)
+    if attempt is None:
+        return False
+    refunded_minor = facts.refunded_minor_by_attempt.get(attempt.id, 0)
+    if payment.amount_refunded_minor != refunded_minor:
+        return False
+    if payment.status is PaymentStatus.SUCCEEDED:
+        return bool(payment.captures) and _captures_are_known(event, facts)
+    return (
+        payment.status in _UNPAID_ENDS
+        and not payment.captures
+        and attempt.outcome in {OutcomeClass.DECLINED, OutcomeClass.NOT_ATTEMPTED}
+    )
+
+
+def _invoice_is_known(event: ProviderEvent, facts: EventFacts) -> bool:
+    invoice = event.invoice
+    if invoice is None or invoice.status is not ProviderInvoiceStatus.PAID:
+        return False
+    row = facts.invoices.get(key_of(event, invoice.provider_invoice_id))
+    return (
+        row is not None
+        and row.status == InvoiceStatus.PAID
+        and row.amount_refunded_minor == invoice.amount_refunded_minor
+        and _captures_are_known(event, facts)
+    )
+
+
+def _subscription_is_known(snapshot: SubscriptionSnapshot, row: SubscriptionFact) -> bool:
+    if snapshot.provider_subscription_id != row.provider_subscription_id:
+        return False
+    if snapshot.status is ProviderSubscriptionStatus.CANCELED:
+        # Over on both sides: what the periods were no longer matters.
+        return row.status in TERMINAL_STATUSES
+    return (
+        snapshot.status.value == row.status
+        and snapshot.current_period_end == row.current_period_end
+        and snapshot.cancel_at_period_end == row.cancel_at_period_end
+    )

@@ -1,0 +1,158 @@
+"""The outermost layer: body limit, correlation id, security headers, the request log and its figures.
+
+Plain ASGI, because it is on the path of every webhook.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from dataclasses import dataclass, field
+
+import structlog
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api.context import ApiContext
+from api.pans import contains_card_number
+from api.problems import problem, unexpected
+from models.errors import PayloadTooLarge
+from models.storage.base import new_id
+
+REQUEST_ID_HEADER = "X-Request-Id"
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._\-]{8,64}")
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_PAGES = ("/docs", "/redoc")  # Pages for people: they load scripts, the API's answers do not.
+_SECURITY_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Strict-Transport-Security": "max-age=31536000; includeSubDomains",
+    "Cache-Control": "no-store",
+}
+_STRICT_CSP = "default-src 'none'; frame-ancestors 'none'"
+
+_log = structlog.get_logger("abono.api")
+
+
+@dataclass
+class _Exchange:
+    """One request and what became of it."""
+
+    scope: Scope
+    request_id: str
+    started: float = field(default_factory=time.perf_counter)
+    status: int = 500
+    answered: bool = False
+
+    @property
+    def route(self) -> str:
+        """`/api/v1/billing/plans/{plan_id}`: never the path itself, which is the caller's text."""
+        return str(getattr(self.scope.get("route"), "path", "unmatched"))
+
+
+class EdgeMiddleware:
+    def __init__(self, app: ASGIApp, context: ApiContext) -> None:
+        self._app = app
+        self._context = context
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        exchange = _Exchange(scope, _request_id(headers.get(REQUEST_ID_HEADER, "")))
+        with structlog.contextvars.bound_contextvars(request_id=exchange.request_id):
+            try:
+                await self._handle(exchange, headers, receive, _decorated(send, exchange))
+            finally:
+                self._account(exchange)
+
+    async def _handle(
+        self, exchange: _Exchange, headers: Headers, receive: Receive, send: Send
+    ) -> None:
+        limit = self._context.body_max_bytes
+        announced = headers.get("content-length", "0")
+        body = None
+        if not announced.isdecimal() or int(announced) <= limit:
+            body = await _read_body(receive, limit)
+        if body is None:
+            refusal = problem(PayloadTooLarge(f"A body may have at most {limit} bytes."))
+            await refusal(exchange.scope, receive, send)
+            return
+        try:
+            await self._app(exchange.scope, _replay(body, receive), send)
+        except Exception as error:
+            # Ends here: a server's own log would print the message, and that may hold anything.
+            answer = unexpected(error, route=exchange.route)
+            if not exchange.answered:
+                await answer(exchange.scope, receive, send)
+
+    def _account(self, exchange: _Exchange) -> None:
+        seconds = time.perf_counter() - exchange.started
+        method = exchange.scope["method"] if exchange.scope["method"] in _METHODS else "other"
+        route = exchange.route
+        metrics = self._context.metrics
+        metrics.requests.labels(method, route, str(exchange.status)).inc()
+        metrics.request_seconds.labels(method, route).observe(seconds)
+        _log.info(
+            "request",
+            method=method,
+            route=route,
+            status=exchange.status,
+            milliseconds=round(seconds * 1000, 1),
+        )
+
+
+def _request_id(offered: str) -> str:
+    """The caller's correlation id when it is harmless, else a new one."""
+    if _REQUEST_ID.fullmatch(offered) and not contains_card_number(offered):
+        return offered
+    return str(new_id())
+
+
+async def _read_body(receive: Receive, limit: int) -> bytes | None:
+    """All of the body; None as soon as it is longer than `limit` bytes, whatever its length header
+    said. Reading it here keeps the memory of a request bounded before anything looks at it."""
+    chunks: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] != "http.request":
+            return b"".join(chunks)
+        chunk = message.get("body", b"")
+        size += len(chunk)
+        if size > limit:
+            return None
+        chunks.append(chunk)
+        if not message.get("more_body", False):
+            return b"".join(chunks)
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    handed_over = False
+
+    async def replay() -> Message:
+        nonlocal handed_over
+        if handed_over:
+            return await receive()
+        handed_over = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return replay
+
+
+def _decorated(send: Send, exchange: _Exchange) -> Send:
+    async def decorated(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            exchange.status = message["status"]
+            exchange.answered = True
+            headers = MutableHeaders(scope=message)
+            headers[REQUEST_ID_HEADER] = exchange.request_id
+            for name, value in _SECURITY_HEADERS.items():
+                headers[name] = value
+            if not exchange.scope["path"].startswith(_PAGES):
+                headers["Content-Security-Policy"] = _STRICT_CSP
+        await send(message)
+
+    return decorated

@@ -1,0 +1,83 @@
+"""What the description of the API says beside the code: tags, and the problems that can come back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from api.problems import PROBLEM_MEDIA_TYPE
+from api.responses import Problem
+
+DESCRIPTION = """
+Subscriptions that survive anything: cards, cash vouchers (OXXO) and bank transfers (SPEI).
+
+Amounts are integers in minor units with an ISO 4217 currency; times are RFC 3339 in UTC. Every `POST`
+takes an `Idempotency-Key`. A `POST` that has to reach a provider answers `201` with the result, or `202`
+with the same body when the outcome is not known yet: `GET` tells the rest. Errors are RFC 9457
+problem details with a stable `code`.
+"""
+
+TAGS: list[dict[str, Any]] = [
+    {"name": "Organizations", "description": "The customers that are billed."},
+    {"name": "Plans", "description": "What is sold, and for how much."},
+    {"name": "Payment methods", "description": "Cards, kept as tokens by the providers."},
+    {"name": "Subscriptions", "description": "Opened, commanded and read here."},
+    {
+        "name": "Invoices",
+        "description": "Bills, the tries at collecting them, and the money that came.",
+    },
+    {"name": "Events", "description": "What happened, in order, for the calling app."},
+    {"name": "Webhooks", "description": "Where the payment providers report."},
+    {"name": "Operations", "description": "For machines that watch over this one."},
+]
+
+_MEANINGS = {
+    400: "The webhook is authentic but cannot be read.",
+    401: "No valid API key, or a webhook without a valid signature.",
+    402: "The payment method was refused.",
+    403: "The key lacks the scope.",
+    404: "No such object; also what another application's object looks like.",
+    409: "The object's state refuses this, or the same Idempotency-Key is still running.",
+    413: "The body is too large.",
+    422: "The request is not valid.",
+    503: "Not stored: send it again.",
+}
+
+
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The `responses` of a route."""
+    return {
+        status: {
+            "model": Problem,
+            "description": _MEANINGS[status],
+            "content": {PROBLEM_MEDIA_TYPE: {"example": _example(status)}},
+        }
+        for status in statuses
+    }
+
+
+def accepted(model: Any) -> dict[int | str, dict[str, Any]]:
+    return {202: {"model": model, "description": "Accepted; the outcome is not known yet."}}
+
+
+def _example(status: int) -> dict[str, Any]:
+    code = _CODES[status]
+    return {
+        "type": f"urn:abono:problem:{code}",
+        "title": _MEANINGS[status].rstrip("."),
+        "status": status,
+        "detail": _MEANINGS[status],
+        "code": code,
+    }
+
+
+_CODES = {
+    400: "webhook_malformed",
+    401: "unauthenticated",
+    402: "payment_method_declined",
+    403: "permission_denied",
+    404: "not_found",
+    409: "conflict",
+    413: "payload_too_large",
+    422: "invalid_request",
+    503: "unavailable",
+}

@@ -1,0 +1,172 @@
+"""One shape for every error: RFC 9457 problem details with a stable `code`.
+
+Nothing that the caller sent is repeated: a problem may be logged anywhere.
+"""
+
+from __future__ import annotations
+
+import traceback
+from http import HTTPStatus
+from typing import Any, cast
+
+import sqlalchemy.exc
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from models.errors import AbonoError, InvalidRequest, NotFound, Unavailable
+
+PROBLEM_MEDIA_TYPE = "application/problem+json"
+
+_log = structlog.get_logger("abono.api")
+
+# Pydantic's own messages for these name the rule and never the value.
+_SAFE_TYPES = frozenset(
+    {
+        "bool_parsing",
+        "bool_type",
+        "dict_type",
+        "enum",
+        "extra_forbidden",
+        "float_type",
+        "greater_than",
+        "greater_than_equal",
+        "int_from_float",
+        "int_parsing",
+        "int_type",
+        "less_than",
+        "less_than_equal",
+        "list_type",
+        "literal_error",
+        "missing",
+        "model_attributes_type",
+        "string_pattern_mismatch",
+        "string_too_long",
+        "string_too_short",
+        "string_type",
+        "too_long",
+        "too_short",
+    }
+)
+_OWN_MESSAGES = {
+    "json_invalid": "The body is not valid JSON.",
+    "uuid_parsing": "Input should be a UUID.",
+    "uuid_type": "Input should be a UUID.",
+    "url_parsing": "Input should be an absolute URL.",
+    "url_scheme": "Input should be an http or https URL.",
+    "ip_any_address": "Input should be an IP address.",
+}
+
+
+class FieldError(ValueError):
+    """A validator's complaint that names the rule and not the value: fit to be shown."""
+
+
+class PermanentProblem(AbonoError):
+    """An HTTP error that has no class of its own (405 and its like)."""
+
+
+def problem(error: AbonoError, *, status: int | None = None, title: str | None = None) -> Response:
+    return JSONResponse(
+        problem_body(error, status=status, title=title),
+        status_code=status or error.status,
+        headers=error.headers,
+        media_type=PROBLEM_MEDIA_TYPE,
+    )
+
+
+def problem_body(
+    error: AbonoError, *, status: int | None = None, title: str | None = None
+) -> dict[str, Any]:
+    body: dict[str, Any] = {
+        "type": f"urn:abono:problem:{error.code}",
+        "title": title or error.title,
+        "status": status or error.status,
+        "detail": error.detail,
+        "code": error.code,
+    }
+    if error.errors is not None:
+        body["errors"] = error.errors
+    return body
+
+
+def install_problem_handlers(app: FastAPI) -> None:
+    app.add_exception_handler(AbonoError, _on_abono_error)
+    app.add_exception_handler(RequestValidationError, _on_validation_error)
+    app.add_exception_handler(HTTPException, _on_http_exception)
+
+
+async def _on_abono_error(_: Request, error: Exception) -> Response:
+    return problem(cast(AbonoError, error))
+
+
+async def _on_validation_error(_: Request, error: Exception) -> Response:
+    mistakes = cast(RequestValidationError, error).errors()
+    if any(mistake["loc"][:1] == ("path",) for mistake in mistakes):
+        # An id that is no UUID names nothing: the same answer as for one that nobody has.
+        return problem(NotFound("There is no object with this id."))
+    return problem(
+        InvalidRequest(
+            "The request is not valid: see errors.", errors=[_field_error(m) for m in mistakes]
+        )
+    )
+
+
+def _field_error(mistake: Any) -> dict[str, Any]:
+    kind = str(mistake["type"])
+    own = (mistake.get("ctx") or {}).get("error")
+    if isinstance(own, FieldError):
+        message, kind = str(own), "invalid"
+    elif kind in _SAFE_TYPES:
+        message = str(mistake["msg"])
+    else:
+        message = _OWN_MESSAGES.get(kind, "Input is not valid.")
+    where = [str(part) for part in mistake["loc"] if part not in {"body", "query", "header"}]
+    return {"field": ".".join(where), "code": kind, "message": message}
+
+
+async def _on_http_exception(_: Request, error: Exception) -> Response:
+    http = cast(HTTPException, error)
+    headers = dict(http.headers or {})
+    phrase = HTTPStatus(http.status_code).phrase
+    code = phrase.lower().replace(" ", "_")
+    if http.status_code == HTTPStatus.NOT_FOUND:
+        return problem(NotFound("There is nothing at this address.", headers=headers))
+    wrapped = PermanentProblem(f"{phrase}.", code=code, headers=headers)
+    return problem(wrapped, status=http.status_code, title=phrase)
+
+
+def unexpected(error: Exception, *, route: str) -> Response:
+    """The answer to anything that no handler knows: 503 when the database is away, else 500."""
+    if is_database_away(error):
+        _log.warning("database is away", error=type(error).__name__)
+        return problem(Unavailable("The database cannot be reached just now; nothing was changed."))
+    log_unexpected("request failed", error, route=route)
+    return problem(AbonoError("Something went wrong on our side. It has been logged."))
+
+
+def log_unexpected(event: str, error: BaseException, **details: Any) -> None:
+    """Where it happened and what kind it was. Not the message: that may hold what a caller sent."""
+    frames = traceback.extract_tb(error.__traceback__)
+    _log.error(
+        event,
+        error=type(error).__name__,
+        sqlstate=getattr(getattr(error, "orig", None), "sqlstate", None),
+        frames=[f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames],
+        **details,
+    )
+
+
+def is_database_away(error: BaseException) -> bool:
+    """Whether this is PostgreSQL being down, starting, stopping or out of connections."""
+    if isinstance(error, sqlalchemy.exc.TimeoutError | ConnectionError | TimeoutError):
+        return True
+    if isinstance(error, sqlalchemy.exc.DBAPIError):
+        state = getattr(error.orig, "sqlstate", None) or ""
+        # Classes 08 (connection), 53 (resources), 57P (operator intervention: shutdown, starting up).
+        return error.connection_invalidated or state.startswith(("08", "53", "57P"))
+    state = getattr(error, "sqlstate", None)
+    return isinstance(state, str) and state.startswith(("08", "53", "57P"))

@@ -1,0 +1,261 @@
+"""What is answered. Amounts are integers in minor units, times are UTC."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict
+
+from models.outcomes import NextAction
+
+
+class _View(BaseModel):
+    model_config = ConfigDict(from_attributes=True)
+
+
+def _with_example(**values: Any) -> ConfigDict:
+    return ConfigDict(from_attributes=True, json_schema_extra={"examples": [values]})
+
+
+class Problem(BaseModel):
+    """RFC 9457 problem details. `code` is stable; `errors` points at fields or lists reasons."""
+
+    model_config = _with_example(
+        type="urn:abono:problem:conflict",
+        title="The object's state does not allow this",
+        status=409,
+        detail="The subscription has ended.",
+        code="conflict",
+    )
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    errors: list[dict[str, Any]] | None = None
+
+
+class OrganizationView(_View):
+    id: UUID
+    external_id: str | None
+    name: str
+    email: str
+    phone: str | None
+    country: str | None
+    billing_address: dict[str, Any] | None
+    tax_id: str | None
+    time_zone: str
+    created_at: datetime
+    updated_at: datetime
+
+
+class PlanPriceView(_View):
+    """`provider_plan_ids`: what the price is called at each provider that has billed it so far."""
+
+    currency: str
+    billing_interval: str
+    amount_minor: int
+    provider_plan_ids: dict[str, str]
+
+
+class PlanView(_View):
+    """`provider_plan_ids`: by provider, then by `currency/interval`."""
+
+    model_config = _with_example(
+        id="01890a5d-ac96-774b-bcce-b302099a8058",
+        name="Pro",
+        description="For teams",
+        prices=[
+            {
+                "currency": "MXN",
+                "billing_interval": "monthly",
+                "amount_minor": 19900,
+                "provider_plan_ids": {"stripe": "price_1QAbCd"},
+            }
+        ],
+        provider_plan_ids={"stripe": {"MXN/monthly": "price_1QAbCd"}},
+        features=["Priority support"],
+        limits={"seats": 10},
+        trial_days=14,
+        is_active=True,
+        created_at="2026-11-22T18:00:00Z",
+        updated_at="2026-11-22T18:00:00Z",
+    )
+
+    id: UUID
+    name: str
+    description: str | None
+    prices: list[PlanPriceView]
+    provider_plan_ids: dict[str, dict[str, str]]
+    features: list[str]
+    limits: dict[str, int]
+    trial_days: int
+    is_active: bool
+    created_at: datetime
+    updated_at: datetime
+
+
+class PaymentMethodView(_View):
+    """`status`: pending until the provider has answered, then active or failed."""
+
+    id: UUID
+    organization_id: UUID
+    provider: str
+    type: str
+    status: str
+    failure_code: str | None
+    last4: str | None
+    brand: str | None
+    exp_month: int | None
+    exp_year: int | None
+    billing_address: dict[str, Any] | None
+    is_default: bool
+    created_at: datetime
+    updated_at: datetime
+
+
+class FallbackView(_View):
+    attempted_provider: str
+    fallback_provider: str
+    reason: str
+    timestamp: datetime
+
+
+class SubscriptionView(_View):
+    """`next_action` is what the customer has to do now; `access_until` how long they may be let in."""
+
+    model_config = _with_example(
+        id="01890a5d-ac96-774b-bcce-b302099a8060",
+        organization_id="01890a5d-ac96-774b-bcce-b302099a8057",
+        plan_id="01890a5d-ac96-774b-bcce-b302099a8058",
+        status="incomplete",
+        provider="conekta",
+        provider_subscription_id=None,
+        provider_customer_id="cus_2tYENskzTjjgkGQLt",
+        billing_interval="monthly",
+        payment_method_type="oxxo",
+        currency="MXN",
+        amount_minor=19900,
+        current_period_start=None,
+        current_period_end=None,
+        trial_end=None,
+        cancel_at_period_end=False,
+        canceled_at=None,
+        access_until=None,
+        pending_change=None,
+        latest_invoice_id="01890a5d-ac96-774b-bcce-b302099a8061",
+        next_action={
+            "type": "pay_voucher",
+            "instrument": "oxxo",
+            "vouchers": [{"network": "oxxo", "reference": "93000262276908"}],
+            "amount_minor": 19900,
+            "currency": "MXN",
+            "expires_at": "2026-11-25T18:00:00Z",
+        },
+        fallback=None,
+        workflow_id="subscription/01890a5d-ac96-774b-bcce-b302099a8060",
+        metadata={"order": "8412"},
+        created_at="2026-11-22T18:00:00Z",
+        updated_at="2026-11-22T18:00:01Z",
+    )
+
+    id: UUID
+    organization_id: UUID
+    plan_id: UUID
+    status: str
+    provider: str | None
+    provider_subscription_id: str | None
+    provider_customer_id: str | None
+    billing_interval: str
+    payment_method_type: str
+    payment_method_id: UUID | None
+    currency: str
+    amount_minor: int
+    current_period_start: datetime | None
+    current_period_end: datetime | None
+    trial_end: datetime | None
+    cancel_at_period_end: bool
+    canceled_at: datetime | None
+    access_until: datetime | None
+    pending_change: dict[str, Any] | None
+    latest_invoice_id: UUID | None
+    next_action: NextAction | None
+    fallback: FallbackView | None
+    workflow_id: str
+    metadata: dict[str, Any]
+    created_at: datetime
+    updated_at: datetime
+
+
+class AttemptView(_View):
+    """`outcome`: succeeded, declined, not_attempted, pending, or unknown (being found out)."""
+
+    id: UUID
+    provider: str
+    instrument: str
+    amount_minor: int
+    currency: str
+    outcome: str
+    reason: str | None
+    provider_object_id: str | None
+    started_at: datetime
+    finished_at: datetime | None
+
+
+class PaymentView(_View):
+    """`kind`: capture or refund. What `applied_minor` leaves of `amount_minor` is unapplied money."""
+
+    id: UUID
+    attempt_id: UUID | None
+    provider: str
+    provider_charge_id: str
+    kind: str
+    amount_minor: int
+    applied_minor: int
+    currency: str
+    occurred_at: datetime
+
+
+class InvoiceView(_View):
+    id: UUID
+    organization_id: UUID
+    subscription_id: UUID
+    provider: str | None
+    provider_invoice_id: str | None
+    amount_minor: int
+    amount_paid_minor: int
+    amount_refunded_minor: int
+    currency: str
+    status: str
+    period_start: datetime | None
+    period_end: datetime | None
+    invoice_date: datetime
+    due_date: datetime
+    paid_at: datetime | None
+    hosted_invoice_url: str | None
+    invoice_pdf: str | None
+
+
+class InvoiceDetail(InvoiceView):
+    attempts: list[AttemptView]
+    payments: list[PaymentView]
+
+
+class EventView(_View):
+    """What the app is told. `sequence` counts up from 1 within a subscription, without gaps."""
+
+    id: UUID
+    subscription_id: UUID
+    sequence: int
+    type: str
+    data: dict[str, Any]
+    created_at: datetime
+
+
+class WebhookAnswer(BaseModel):
+    model_config = _with_example(status="accepted")
+
+    status: str

@@ -1,0 +1,54 @@
+"""For load balancers, orchestrators and Prometheus."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from fastapi import APIRouter, Response
+from fastapi.responses import JSONResponse
+from sqlalchemy import text
+
+from api.commands import Commands
+from api.context import ApiContext, Context
+from api.metrics import CONTENT_TYPE
+
+router = APIRouter(tags=["Operations"])
+
+_CHECK_TIMEOUT_SECONDS = 2.0
+
+
+@router.get("/healthz", summary="Is this process alive")
+async def healthz() -> dict[str, str]:
+    return {"status": "ok"}
+
+
+@router.get("/readyz", summary="Can this process do its work")
+async def readyz(context: Context) -> JSONResponse:
+    """Looks at the database and at Temporal; 503 names the one that is missing. Webhooks are
+    accepted without Temporal, so a replica that is not ready may still be worth its traffic."""
+    database, temporal = await asyncio.gather(
+        _database_answers(context), Commands(context.temporal, 0).is_reachable()
+    )
+    checks = {"database": database, "temporal": temporal}
+    missing = [name for name, answers in checks.items() if not answers]
+    body: dict[str, Any] = {
+        "status": "unavailable" if missing else "ok",
+        "checks": {name: "ok" if answers else "unavailable" for name, answers in checks.items()},
+        "missing": missing,
+    }
+    return JSONResponse(body, 503 if missing else 200)
+
+
+@router.get("/metrics", summary="Figures for Prometheus", response_class=Response)
+async def metrics(context: Context) -> Response:
+    return Response(context.metrics.render(), media_type=CONTENT_TYPE)
+
+
+async def _database_answers(context: ApiContext) -> bool:
+    try:
+        async with asyncio.timeout(_CHECK_TIMEOUT_SECONDS), context.engine.connect() as connection:
+            await connection.execute(text("SELECT 1"))
+    except Exception:  # Whatever it is, the answer is no.
+        return False
+    return True

@@ -1,0 +1,68 @@
+"""Bills, the tries at collecting them, and the money that came."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from fastapi import APIRouter
+from sqlalchemy import select
+
+from api.auth import Reader
+from api.context import Context
+from api.openapi import problems
+from api.pagination import Cursor, Limit, Page, decode_cursor, page, split_page
+from api.responses import AttemptView, InvoiceDetail, InvoiceView, PaymentView
+from api.tenancy import get_scoped, scoped
+from models.storage.tables import ChargeAttempt, Invoice, Payment
+
+router = APIRouter(prefix="/invoices", tags=["Invoices"])
+
+
+@router.get(
+    "", response_model=Page[InvoiceView], responses=problems(401, 403, 422), summary="List invoices"
+)
+async def list_invoices(
+    context: Context,
+    principal: Reader,
+    subscription_id: UUID | None = None,
+    limit: Limit = 20,
+    cursor: Cursor = None,
+) -> Page[InvoiceView]:
+    statement = scoped(select(Invoice), principal)
+    if subscription_id is not None:
+        statement = statement.where(Invoice.subscription_id == subscription_id)
+    if cursor is not None:
+        statement = statement.where(Invoice.id < decode_cursor(cursor, UUID))
+    statement = statement.order_by(Invoice.id.desc()).limit(limit + 1)
+    async with context.sessions() as session:
+        rows, more = split_page((await session.scalars(statement)).all(), limit)
+    views = [InvoiceView.model_validate(row) for row in rows]
+    return page(views, more, rows[-1].id if rows else None)
+
+
+@router.get(
+    "/{invoice_id}",
+    response_model=InvoiceDetail,
+    responses=problems(401, 403, 404),
+    summary="Read an invoice with its attempts and payments",
+)
+async def read_invoice(invoice_id: UUID, context: Context, principal: Reader) -> InvoiceDetail:
+    attempts = (
+        select(ChargeAttempt)
+        .where(ChargeAttempt.invoice_id == invoice_id)
+        .order_by(ChargeAttempt.started_at, ChargeAttempt.id)
+    )
+    payments = (
+        select(Payment)
+        .where(Payment.invoice_id == invoice_id)
+        .order_by(Payment.occurred_at, Payment.id)
+    )
+    async with context.sessions() as session:
+        row = await get_scoped(session, Invoice, invoice_id, principal)
+        tries = await session.scalars(scoped(attempts, principal))
+        movements = await session.scalars(scoped(payments, principal))
+        return InvoiceDetail(
+            **InvoiceView.model_validate(row).model_dump(),
+            attempts=[AttemptView.model_validate(attempt) for attempt in tries],
+            payments=[PaymentView.model_validate(payment) for payment in movements],
+        )

@@ -1,0 +1,127 @@
+"""The customers that are billed."""
+
+from __future__ import annotations
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Query
+from fastapi.responses import JSONResponse
+from sqlalchemy import select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from api.auth import Principal, Reader, Writer
+from api.clock import now
+from api.context import Context
+from api.idempotency import Answer, RunOnce
+from api.openapi import problems
+from api.pagination import Cursor, Limit, Page, decode_cursor, page, split_page
+from api.responses import OrganizationView
+from api.schemas import CreateOrganization, UpdateOrganization
+from api.tenancy import get_scoped, scoped
+from models.errors import Conflict
+from models.storage.tables import Organization
+
+router = APIRouter(prefix="/organizations", tags=["Organizations"])
+
+# Conekta, SAT and most of the country's companies keep this clock.
+_ZONE_BY_COUNTRY = {"MX": "America/Mexico_City"}
+
+
+@router.post(
+    "",
+    status_code=201,
+    response_model=OrganizationView,
+    responses=problems(401, 403, 409, 413, 422, 503),
+    summary="Create an organization",
+)
+async def create_organization(
+    body: CreateOrganization, context: Context, principal: Writer, once: RunOnce
+) -> JSONResponse:
+    async def prepare(session: AsyncSession, organization_id: UUID) -> Answer:
+        row = await _insert(session, body, principal, organization_id)
+        return Answer(201, OrganizationView.model_validate(row).model_dump(mode="json"))
+
+    return await once.create(context, principal.application_id, prepare)
+
+
+async def _insert(
+    session: AsyncSession, body: CreateOrganization, principal: Principal, organization_id: UUID
+) -> Organization:
+    moment = now()
+    values = body.model_dump(mode="json")
+    country = (values["billing_address"] or {}).get("country") or body.country
+    values |= {
+        "id": organization_id,
+        "application_id": principal.application_id,
+        "country": country,
+        "time_zone": body.time_zone or _ZONE_BY_COUNTRY.get(country or "", "UTC"),
+        "created_at": moment,
+        "updated_at": moment,
+    }
+    statement = insert(Organization).values(values).on_conflict_do_nothing()
+    row: Organization | None = await session.scalar(statement.returning(Organization))
+    if row is None:
+        raise Conflict("There is an organization with this external_id already.")
+    return row
+
+
+@router.get(
+    "",
+    response_model=Page[OrganizationView],
+    responses=problems(401, 403, 422),
+    summary="List organizations",
+)
+async def list_organizations(
+    context: Context,
+    principal: Reader,
+    external_id: Annotated[str | None, Query(max_length=200)] = None,
+    limit: Limit = 20,
+    cursor: Cursor = None,
+) -> Page[OrganizationView]:
+    statement = scoped(select(Organization), principal)
+    if external_id is not None:
+        statement = statement.where(Organization.external_id == external_id)
+    if cursor is not None:
+        statement = statement.where(Organization.id < decode_cursor(cursor, UUID))
+    statement = statement.order_by(Organization.id.desc()).limit(limit + 1)
+    async with context.sessions() as session:
+        rows, more = split_page((await session.scalars(statement)).all(), limit)
+    views = [OrganizationView.model_validate(row) for row in rows]
+    return page(views, more, rows[-1].id if rows else None)
+
+
+@router.get(
+    "/{organization_id}",
+    response_model=OrganizationView,
+    responses=problems(401, 403, 404),
+    summary="Read an organization",
+)
+async def read_organization(
+    organization_id: UUID, context: Context, principal: Reader
+) -> OrganizationView:
+    async with context.sessions() as session:
+        row = await get_scoped(session, Organization, organization_id, principal)
+    return OrganizationView.model_validate(row)
+
+
+@router.patch(
+    "/{organization_id}",
+    response_model=OrganizationView,
+    responses=problems(401, 403, 404, 413, 422),
+    summary="Change an organization",
+)
+async def update_organization(
+    organization_id: UUID, body: UpdateOrganization, context: Context, principal: Writer
+) -> OrganizationView:
+    changes = body.model_dump(mode="json", exclude_unset=True)
+    if (address := changes.get("billing_address")) is not None:
+        changes["country"] = address["country"]
+    async with context.sessions.begin() as session:
+        row = await get_scoped(session, Organization, organization_id, principal)
+        for name, value in changes.items():
+            setattr(row, name, value)
+        if changes:
+            row.updated_at = now()
+    return OrganizationView.model_validate(row)

@@ -1,0 +1,138 @@
+"""What is sold, and for how much."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from uuid import UUID
+
+from fastapi import APIRouter
+from fastapi.responses import JSONResponse
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from api.auth import PlanWriter, Principal, Reader
+from api.clock import now
+from api.context import Context
+from api.idempotency import Answer, RunOnce
+from api.openapi import problems
+from api.pagination import Cursor, Limit, Page, decode_cursor, page, split_page
+from api.responses import PlanPriceView, PlanView
+from api.schemas import CreatePlan
+from api.tenancy import get_scoped, scoped
+from models.storage.tables import PlanPrice, SubscriptionPlan, new_id
+
+router = APIRouter(prefix="/plans", tags=["Plans"])
+
+
+@router.post(
+    "",
+    status_code=201,
+    response_model=PlanView,
+    responses=problems(401, 403, 409, 413, 422, 503),
+    summary="Create a plan",
+)
+async def create_plan(
+    body: CreatePlan, context: Context, principal: PlanWriter, once: RunOnce
+) -> JSONResponse:
+    async def prepare(session: AsyncSession, plan_id: UUID) -> Answer:
+        plan, prices = _rows(body, principal, plan_id)
+        session.add(plan)
+        await session.flush()
+        session.add_all(prices)
+        await session.flush()
+        return Answer(201, _view(plan, prices).model_dump(mode="json"))
+
+    return await once.create(context, principal.application_id, prepare)
+
+
+def _rows(
+    body: CreatePlan, principal: Principal, plan_id: UUID
+) -> tuple[SubscriptionPlan, list[PlanPrice]]:
+    moment = now()
+    plan = SubscriptionPlan(
+        id=plan_id,
+        application_id=principal.application_id,
+        name=body.name,
+        description=body.description,
+        features=body.features,
+        limits=body.limits,
+        trial_days=body.trial_days,
+        is_active=True,
+        created_at=moment,
+        updated_at=moment,
+    )
+    prices = [
+        PlanPrice(
+            id=new_id(),
+            application_id=principal.application_id,
+            plan_id=plan_id,
+            currency=price.currency,
+            billing_interval=price.billing_interval.value,
+            amount_minor=price.amount_minor,
+            provider_plan_ids={},
+        )
+        for price in body.prices
+    ]
+    return plan, prices
+
+
+@router.get(
+    "", response_model=Page[PlanView], responses=problems(401, 403, 422), summary="List plans"
+)
+async def list_plans(
+    context: Context,
+    principal: Reader,
+    is_active: bool | None = None,
+    limit: Limit = 20,
+    cursor: Cursor = None,
+) -> Page[PlanView]:
+    statement = scoped(select(SubscriptionPlan), principal)
+    if is_active is not None:
+        statement = statement.where(SubscriptionPlan.is_active == is_active)
+    if cursor is not None:
+        statement = statement.where(SubscriptionPlan.id < decode_cursor(cursor, UUID))
+    statement = statement.order_by(SubscriptionPlan.id.desc()).limit(limit + 1)
+    async with context.sessions() as session:
+        rows, more = split_page((await session.scalars(statement)).all(), limit)
+        prices = await _prices(session, [row.id for row in rows], principal)
+    views = [_view(row, prices[row.id]) for row in rows]
+    return page(views, more, rows[-1].id if rows else None)
+
+
+@router.get(
+    "/{plan_id}", response_model=PlanView, responses=problems(401, 403, 404), summary="Read a plan"
+)
+async def read_plan(plan_id: UUID, context: Context, principal: Reader) -> PlanView:
+    async with context.sessions() as session:
+        row = await get_scoped(session, SubscriptionPlan, plan_id, principal)
+        prices = await _prices(session, [plan_id], principal)
+    return _view(row, prices[plan_id])
+
+
+async def _prices(
+    session: AsyncSession, plan_ids: list[UUID], principal: Principal
+) -> dict[UUID, list[PlanPrice]]:
+    statement = select(PlanPrice).where(PlanPrice.plan_id.in_(plan_ids)).order_by(PlanPrice.id)
+    by_plan: dict[UUID, list[PlanPrice]] = defaultdict(list)
+    for row in await session.scalars(scoped(statement, principal)):
+        by_plan[row.plan_id].append(row)
+    return by_plan
+
+
+def _view(plan: SubscriptionPlan, prices: Sequence[PlanPrice]) -> PlanView:
+    by_provider: dict[str, dict[str, str]] = defaultdict(dict)
+    for price in prices:
+        for provider, provider_plan_id in price.provider_plan_ids.items():
+            kind = f"{price.currency}/{price.billing_interval}"
+            by_provider[provider][kind] = provider_plan_id
+    own = {
+        name: getattr(plan, name)
+        for name in PlanView.model_fields
+        if name not in {"prices", "provider_plan_ids"}
+    }
+    return PlanView(
+        **own,
+        prices=[PlanPriceView.model_validate(price) for price in prices],
+        provider_plan_ids=dict(by_provider),
+    )

@@ -1,0 +1,203 @@
+"""Subscriptions: opened, commanded and read here; decided about in their workflows."""
+
+from __future__ import annotations
+
+from typing import Annotated
+from uuid import UUID, uuid4
+
+from fastapi import APIRouter, Body
+from fastapi.responses import JSONResponse
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from api.auth import Principal, Reader, Writer
+from api.commands import Commands, WorkflowGone
+from api.context import ApiContext, Context
+from api.idempotency import Answer, Once, RunOnce
+from api.openapi import accepted, problems
+from api.opening import Opening, prepare_opening, usable_payment_method
+from api.pagination import Cursor, Limit, Page, decode_cursor, page, split_page
+from api.responses import SubscriptionView
+from api.schemas import CreateSubscription, RetryPaymentRequest
+from api.subscription_views import subscription_view, subscription_views
+from api.tenancy import get_scoped, scoped
+from models.commands import Cancel, Command, CommandResult, Resume, RetryPayment
+from models.errors import Conflict
+from models.states import TERMINAL_STATUSES, SubscriptionStatus
+from models.storage.tables import Subscription
+
+router = APIRouter(prefix="/subscriptions", tags=["Subscriptions"])
+
+_COMMAND_RESPONSES = accepted(SubscriptionView) | problems(401, 403, 404, 409, 413, 422, 503)
+
+
+@router.post(
+    "",
+    status_code=201,
+    response_model=SubscriptionView,
+    responses=_COMMAND_RESPONSES,
+    summary="Open a subscription",
+)
+async def open_subscription(
+    body: CreateSubscription, context: Context, principal: Writer, once: RunOnce
+) -> JSONResponse:
+    """201 when the first step is known (paid, trialing, or a voucher to pay), 202 when it is not yet."""
+
+    async def prepare(session: AsyncSession, subscription_id: UUID) -> Opening:
+        return await prepare_opening(session, body, principal, context.providers, subscription_id)
+
+    async def act(opening: Opening) -> Answer:
+        commands = Commands(context.temporal, context.response_wait_seconds)
+        result = await commands.open(opening.terms, principal.actor)
+        return await _answer(context, principal, opening.row.id, result, settled_status=201)
+
+    return await once.run(context, principal.application_id, prepare, act)
+
+
+@router.get(
+    "",
+    response_model=Page[SubscriptionView],
+    responses=problems(401, 403, 422),
+    summary="List subscriptions",
+)
+async def list_subscriptions(
+    context: Context,
+    principal: Reader,
+    organization_id: UUID | None = None,
+    status: SubscriptionStatus | None = None,
+    limit: Limit = 20,
+    cursor: Cursor = None,
+) -> Page[SubscriptionView]:
+    statement = scoped(select(Subscription), principal)
+    if organization_id is not None:
+        statement = statement.where(Subscription.organization_id == organization_id)
+    if status is not None:
+        statement = statement.where(Subscription.status == status)
+    if cursor is not None:
+        statement = statement.where(Subscription.id < decode_cursor(cursor, UUID))
+    statement = statement.order_by(Subscription.id.desc()).limit(limit + 1)
+    async with context.sessions() as session:
+        rows, more = split_page((await session.scalars(statement)).all(), limit)
+        views = await subscription_views(session, rows, principal)
+    return page(views, more, rows[-1].id if rows else None)
+
+
+@router.get(
+    "/{subscription_id}",
+    response_model=SubscriptionView,
+    responses=problems(401, 403, 404),
+    summary="Read a subscription",
+)
+async def read_subscription(
+    subscription_id: UUID, context: Context, principal: Reader
+) -> SubscriptionView:
+    async with context.sessions() as session:
+        row = await get_scoped(session, Subscription, subscription_id, principal)
+        return await subscription_view(session, row, principal)
+
+
+@router.post(
+    "/{subscription_id}/cancel",
+    response_model=SubscriptionView,
+    responses=_COMMAND_RESPONSES,
+    summary="Cancel a subscription",
+)
+async def cancel_subscription(
+    subscription_id: UUID,
+    context: Context,
+    principal: Writer,
+    once: RunOnce,
+    cancel_immediately: bool = False,
+) -> JSONResponse:
+    """At the end of the paid period, or at once with `cancel_immediately=true`."""
+    command = Cancel(actor=principal.actor, immediately=cancel_immediately)
+    return await _command(context, principal, once, subscription_id, "cancel", command)
+
+
+@router.post(
+    "/{subscription_id}/resume",
+    response_model=SubscriptionView,
+    responses=_COMMAND_RESPONSES,
+    summary="Take a cancellation at period end back",
+)
+async def resume_subscription(
+    subscription_id: UUID, context: Context, principal: Writer, once: RunOnce
+) -> JSONResponse:
+    command = Resume(actor=principal.actor)
+    return await _command(context, principal, once, subscription_id, "resume", command)
+
+
+@router.post(
+    "/{subscription_id}/retry",
+    response_model=SubscriptionView,
+    responses=_COMMAND_RESPONSES,
+    summary="Charge the open invoice now",
+)
+async def retry_payment(
+    subscription_id: UUID,
+    context: Context,
+    principal: Writer,
+    once: RunOnce,
+    body: Annotated[RetryPaymentRequest | None, Body()] = None,
+) -> JSONResponse:
+    """Optionally with another stored payment method."""
+    method_id = body.payment_method_id if body else None
+    command = RetryPayment(actor=principal.actor, payment_method_id=method_id)
+    return await _command(context, principal, once, subscription_id, "retry_payment", command)
+
+
+async def _command(
+    context: ApiContext,
+    principal: Principal,
+    once: Once,
+    subscription_id: UUID,
+    name: str,
+    command: Command,
+) -> JSONResponse:
+    async def prepare(session: AsyncSession, _: UUID) -> Subscription:
+        row = await get_scoped(session, Subscription, subscription_id, principal)
+        if isinstance(command, RetryPayment) and command.payment_method_id is not None:
+            await usable_payment_method(
+                session, command.payment_method_id, row.organization_id, principal
+            )
+        return row
+
+    async def act(row: Subscription) -> Answer:
+        commands = Commands(context.temporal, context.response_wait_seconds)
+        update_id = _update_id(name, principal, once.key)
+        try:
+            result = await commands.send(row.workflow_id, name, command, update_id)
+        except WorkflowGone as gone:
+            raise Conflict(_why_gone(row, gone)) from None
+        return await _answer(context, principal, row.id, result, settled_status=200)
+
+    return await once.run(context, principal.application_id, prepare, act)
+
+
+def _update_id(name: str, principal: Principal, key: str | None) -> str:
+    """Temporal answers a repeated id with the first result, so the caller's key makes a good one; an
+    application cannot meet another's."""
+    return f"{name}/{principal.application_id}/{key}" if key else f"{name}/{uuid4()}"
+
+
+def _why_gone(row: Subscription, gone: WorkflowGone) -> str:
+    if row.status in TERMINAL_STATUSES:
+        return f"The subscription is {row.status}: it takes no more commands."
+    if gone.completed:
+        return "The subscription has ended: it takes no more commands."
+    return "The subscription is still being opened: try again in a moment."
+
+
+async def _answer(
+    context: ApiContext,
+    principal: Principal,
+    subscription_id: UUID,
+    result: CommandResult | None,
+    *,
+    settled_status: int,
+) -> Answer:
+    async with context.sessions() as session:
+        row = await get_scoped(session, Subscription, subscription_id, principal)
+        view = await subscription_view(session, row, principal)
+    settled = result is not None and result.settled
+    return Answer(settled_status if settled else 202, view.model_dump(mode="json"))

@@ -1,0 +1,75 @@
+"""Where the payment providers report: verify the raw bytes, store, answer. Nothing else."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request
+from sqlalchemy.exc import SQLAlchemyError
+
+from api.context import ApiContext, Context
+from api.inbox import Reception, receive
+from api.openapi import problems
+from api.problems import is_database_away, log_unexpected
+from api.responses import WebhookAnswer
+from models.errors import AbonoError, NotFound, Unauthenticated, Unavailable
+from models.events import ProviderEvent
+from models.outcomes import ProviderName
+from providers.protocol import PaymentProvider, WebhookMalformed, WebhookRejected
+
+router = APIRouter(prefix="/webhooks", tags=["Webhooks"])
+
+_NAMES = frozenset(ProviderName)
+
+
+class WebhookUnreadable(AbonoError):
+    status = 400
+    default_code = "webhook_malformed"
+    title = "The webhook cannot be read"
+
+
+@router.post(
+    "/{provider}",
+    response_model=WebhookAnswer,
+    responses=problems(400, 401, 404, 413, 503),
+    summary="Take a provider's webhook",
+)
+async def take_webhook(provider: str, request: Request, context: Context) -> WebhookAnswer:
+    """`accepted` the first time, `already_processed` from then on: both 200, so that the provider
+    stops. The signature is the authentication; there is no API key."""
+    # Labels of metrics must not grow with what strangers send.
+    label = provider if provider in _NAMES else "unknown"
+    try:
+        reception = await _take(provider, request, context)
+    except AbonoError as error:
+        context.metrics.webhooks.labels(label, error.code).inc()
+        raise
+    context.metrics.webhooks.labels(label, reception.value).inc()
+    context.doorbell.ring()
+    return WebhookAnswer(status=reception.value)
+
+
+async def _take(provider: str, request: Request, context: ApiContext) -> Reception:
+    adapter = context.providers.get(ProviderName(provider)) if provider in _NAMES else None
+    if adapter is None:
+        raise NotFound("This provider is not configured here.", code="provider_not_configured")
+    raw = await request.body()
+    event = _parse(adapter, raw, request)
+    try:
+        return await receive(context.engine, event, raw)
+    except WebhookMalformed:
+        raise WebhookUnreadable("The body is not a JSON object.") from None
+    except (SQLAlchemyError, OSError, TimeoutError) as error:
+        # 503 whatever it was: the provider keeps the event and sends it again.
+        if not is_database_away(error):
+            log_unexpected("webhook not stored", error, provider=provider)
+        raise Unavailable("The webhook was not stored: send it again.") from None
+
+
+def _parse(adapter: PaymentProvider, raw: bytes, request: Request) -> ProviderEvent:
+    try:
+        return adapter.parse_webhook(raw, dict(request.headers))
+    except WebhookRejected:
+        raise Unauthenticated(
+            "The signature is missing or wrong.", code="webhook_signature_invalid"
+        ) from None
+    except WebhookMalformed:
+        raise WebhookUnreadable("The webhook is authentic but cannot be read.") from None

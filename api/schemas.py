@@ -1,0 +1,234 @@
+"""What may be sent. Unknown fields are refused: a misspelt option must not be silently ignored."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, TypeVar
+from uuid import UUID
+
+import pycountry
+from email_validator import EmailNotValidError, validate_email
+from pydantic import (
+    AfterValidator,
+    AnyHttpUrl,
+    BaseModel,
+    ConfigDict,
+    Field,
+    IPvAnyAddress,
+    StringConstraints,
+    model_validator,
+)
+
+from api.problems import FieldError
+from models.calendar import BillingInterval, check_time_zone
+from models.money import CURRENCIES
+from models.outcomes import Instrument, ProviderName
+
+_COUNTRIES = frozenset(country.alpha_2 for country in pycountry.countries)
+# The largest amount that any of the providers takes: Stripe allows 12 digits for some currencies.
+AMOUNT_MINOR_MAX = 999_999_999_999
+TRIAL_DAYS_MAX = 90
+_METADATA_KEYS_MAX = 50
+_LIST_MAX = 100
+# PostgreSQL's bigint; JSON itself knows no limit.
+_COUNT_MAX = 2**63 - 1
+
+_Item = TypeVar("_Item")
+
+
+def _check_country(code: str) -> str:
+    if code not in _COUNTRIES:
+        raise FieldError("should be an ISO 3166-1 alpha-2 country code in upper case, such as MX")
+    return code
+
+
+def _check_currency(code: str) -> str:
+    if code not in CURRENCIES:
+        raise FieldError("should be an ISO 4217 currency code in upper case, such as MXN")
+    return code
+
+
+def _check_zone(name: str) -> str:
+    try:
+        return check_time_zone(name)
+    except ValueError:
+        raise FieldError("should be an IANA time zone, such as America/Mexico_City") from None
+
+
+def _check_email(address: str) -> str:
+    try:
+        return validate_email(address, check_deliverability=False).normalized
+    except EmailNotValidError:
+        raise FieldError("should be an e-mail address") from None
+
+
+def _check_url(address: str) -> str:
+    AnyHttpUrl(address)
+    return address
+
+
+def _text(longest: int) -> Any:
+    return StringConstraints(strip_whitespace=True, min_length=1, max_length=longest)
+
+
+Country = Annotated[str, AfterValidator(_check_country)]
+Currency = Annotated[str, AfterValidator(_check_currency)]
+TimeZone = Annotated[str, AfterValidator(_check_zone)]
+Email = Annotated[str, StringConstraints(max_length=320), AfterValidator(_check_email)]
+Url = Annotated[str, StringConstraints(max_length=2048), AfterValidator(_check_url)]
+Phone = Annotated[
+    str, StringConstraints(strip_whitespace=True, pattern=r"^\+?[0-9][0-9 ().\-]{4,30}$")
+]
+Name = Annotated[str, _text(200)]
+Line = Annotated[str, _text(500)]
+Text = Annotated[str, _text(2000)]
+AmountMinor = Annotated[int, Field(strict=True, ge=1, le=AMOUNT_MINOR_MAX)]
+TrialDays = Annotated[int, Field(strict=True, ge=0, le=TRIAL_DAYS_MAX)]
+MetadataKey = Annotated[str, _text(40)]
+MetadataValue = Annotated[str, StringConstraints(max_length=500)] | int | float | bool | None
+Metadata = Annotated[dict[MetadataKey, MetadataValue], Field(max_length=_METADATA_KEYS_MAX)]
+
+
+def _example(**values: Any) -> ConfigDict:
+    return ConfigDict(extra="forbid", frozen=True, json_schema_extra={"examples": [values]})
+
+
+class BillingAddress(BaseModel):
+    """Where bills go. Its country decides the currency and the provider."""
+
+    model_config = _example(
+        line1="Av. Insurgentes Sur 1602", city="Ciudad de México", postal_code="03940", country="MX"
+    )
+
+    line1: Line
+    line2: Line | None = None
+    city: Name | None = None
+    state: Name | None = None
+    postal_code: Annotated[str, _text(20)] | None = None
+    country: Country
+
+
+class CreateOrganization(BaseModel):
+    """The billed customer. `billing_address.country` wins over `country`; without `time_zone`,
+    Mexico is billed by Mexico City's clock and everybody else by UTC."""
+
+    model_config = _example(
+        external_id="acme-1",
+        name="Acme S.A. de C.V.",
+        email="pagos@acme.example",
+        phone="+525512345678",
+        country="MX",
+        tax_id="ACM010101AB1",
+    )
+
+    external_id: Name | None = None
+    name: Name
+    email: Email
+    phone: Phone | None = None
+    country: Country | None = None
+    billing_address: BillingAddress | None = None
+    tax_id: Annotated[str, _text(50)] | None = None
+    time_zone: TimeZone | None = None
+
+
+class UpdateOrganization(BaseModel):
+    """Only the fields that are sent change. Running subscriptions keep the terms they have."""
+
+    model_config = _example(email="facturas@acme.example")
+
+    name: Name = ""
+    email: Email = ""
+    phone: Phone | None = None
+    country: Country | None = None
+    billing_address: BillingAddress | None = None
+    tax_id: Annotated[str, _text(50)] | None = None
+    time_zone: TimeZone = ""
+
+
+class PlanPriceInput(BaseModel):
+    model_config = _example(currency="MXN", billing_interval="monthly", amount_minor=19900)
+
+    currency: Currency
+    billing_interval: BillingInterval
+    amount_minor: AmountMinor
+
+
+class CreatePlan(BaseModel):
+    """A plan with at most one price for each currency and interval. Prices never change: make
+    another plan."""
+
+    model_config = _example(
+        name="Pro",
+        description="For teams",
+        prices=[
+            {"currency": "MXN", "billing_interval": "monthly", "amount_minor": 19900},
+            {"currency": "USD", "billing_interval": "monthly", "amount_minor": 1200},
+        ],
+        features=["Priority support"],
+        limits={"seats": 10},
+        trial_days=14,
+    )
+
+    name: Name
+    description: Text | None = None
+    prices: Annotated[list[PlanPriceInput], Field(min_length=1, max_length=_LIST_MAX)]
+    features: Annotated[list[Name], Field(max_length=_LIST_MAX)] = []
+    limits: Annotated[
+        dict[Name, Annotated[int, Field(strict=True, ge=0, le=_COUNT_MAX)]],
+        Field(max_length=_LIST_MAX),
+    ] = {}
+    trial_days: TrialDays = 0
+
+    @model_validator(mode="after")
+    def _one_price_each(self) -> CreatePlan:
+        kinds = {(price.currency, price.billing_interval) for price in self.prices}
+        if len(kinds) < len(self.prices):
+            raise FieldError("prices: a currency and interval may have one price only")
+        return self
+
+
+class AddPaymentMethod(BaseModel):
+    """`token` is what the provider's browser library made of the card. Never a card number."""
+
+    model_config = _example(
+        organization_id="01890a5d-ac96-774b-bcce-b302099a8057",
+        provider="stripe",
+        token="pm_card_visa",  # noqa: S106 - an example
+        set_as_default=True,
+    )
+
+    organization_id: UUID
+    provider: ProviderName | None = None
+    token: Annotated[str, _text(500)]
+    type: Instrument = Instrument.CARD
+    billing_address: BillingAddress | None = None
+    set_as_default: bool = False
+
+
+class CreateSubscription(BaseModel):
+    """Without `payment_method_id`, a card subscription uses the organization's default card."""
+
+    model_config = _example(
+        organization_id="01890a5d-ac96-774b-bcce-b302099a8057",
+        plan_id="01890a5d-ac96-774b-bcce-b302099a8058",
+        billing_interval="monthly",
+        payment_method_type="oxxo",
+        metadata={"order": "8412"},
+    )
+
+    organization_id: UUID
+    plan_id: UUID
+    billing_interval: BillingInterval
+    payment_method_id: UUID | None = None
+    payment_method_type: Instrument | None = None
+    trial_days: TrialDays | None = None
+    force_provider: ProviderName | None = None
+    billing_address: BillingAddress | None = None
+    ip_address: IPvAnyAddress | None = None
+    success_url: Url | None = None
+    metadata: Metadata = {}
+
+
+class RetryPaymentRequest(BaseModel):
+    model_config = _example(payment_method_id="01890a5d-ac96-774b-bcce-b302099a8059")
+
+    payment_method_id: UUID | None = None

@@ -1,0 +1,151 @@
+"""Starts what was accepted while Temporal was away, and what a crash left between row and workflow.
+
+Starting is safe to repeat: ids are fixed and a workflow that ran is never started again. A row that is
+tried in vain is left alone for as long as it has waited already, up to a minute.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
+from uuid import UUID
+
+import structlog
+from sqlalchemy import cast, delete, func, literal, select, update
+from sqlalchemy.dialects.postgresql import INTERVAL
+
+from api.clock import now
+from api.commands import Commands, TemporalAway
+from api.context import ApiContext
+from api.problems import is_database_away, log_unexpected
+from api.storing import payment_method_input
+from models.storage.tables import IdempotencyKey, PaymentMethod, Subscription
+from models.subscription import SubscriptionTerms
+
+ACTOR = "abono:starter"
+# Longer than a request takes to start its own workflow.
+FIRST_WAIT = timedelta(seconds=10)
+LONGEST_WAIT = timedelta(minutes=1)
+# The browser's tokens are worthless after that, so a payment method is given up.
+TOKEN_LIFETIME = timedelta(hours=24)
+# Stripe keeps its own for a day; a week spans a long weekend.
+IDEMPOTENCY_LIFETIME = timedelta(days=7)
+_PAUSE_SECONDS = 5.0
+_CLEANING_PAUSE = timedelta(hours=1)
+_BATCH = 50
+
+_log = structlog.get_logger("abono.dispatcher")
+_Item = TypeVar("_Item")
+
+
+class Starter:
+    def __init__(self, context: ApiContext, commands: Commands) -> None:
+        self._context = context
+        self._commands = commands
+        self._cleaned_at: datetime | None = None
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            try:
+                await self.run_once()
+                await self._clean()
+            except Exception as error:
+                if not is_database_away(error):
+                    log_unexpected("starter pass failed", error)
+            await asyncio.sleep(_PAUSE_SECONDS)
+
+    async def run_once(self) -> int:
+        """One pass; how many rows it tried to start."""
+        if not await self._commands.is_reachable():
+            return 0
+        openings = await self._claim(_waiting_openings(), Subscription)
+        terms = [SubscriptionTerms.model_validate(row.opening) for row in openings]
+        methods = [
+            payment_method_input(row)
+            for row in await self._claim(_waiting_methods(), PaymentMethod)
+        ]
+        await self._start("subscription", terms, lambda it: self._commands.ensure_open(it, ACTOR))
+        await self._start("payment_method", methods, self._commands.ensure_payment_method)
+        return len(terms) + len(methods)
+
+    async def _claim(self, waiting: Any, table: Any) -> list[Any]:
+        """Rows that no other replica is starting; `updated_at` remembers the try."""
+        due = waiting.limit(_BATCH).with_for_update(skip_locked=True).cte("due")
+        claim = (
+            update(table)
+            .where(table.id == due.c.id)
+            .values(updated_at=func.now())
+            .returning(table)
+            .execution_options(synchronize_session=False)
+        )
+        async with self._context.sessions.begin() as session:
+            return list(await session.scalars(claim))
+
+    async def _start(
+        self, kind: str, items: list[_Item], start: Callable[[_Item], Awaitable[object]]
+    ) -> None:
+        async def one(item: _Item) -> None:
+            result = "started"
+            try:
+                await start(item)
+            except TemporalAway:
+                result = "away"
+            except Exception as error:
+                result = "failed"
+                log_unexpected("cannot start what was accepted", error, kind=kind)
+            self._context.metrics.openings.labels(kind, result).inc()
+
+        if items:
+            _log.info("starting what was accepted", kind=kind, count=len(items))
+            await asyncio.gather(*(one(item) for item in items))
+
+    async def _clean(self) -> None:
+        moment = now()
+        if self._cleaned_at is not None and moment - self._cleaned_at < _CLEANING_PAUSE:
+            return
+        old = delete(IdempotencyKey).where(
+            IdempotencyKey.created_at < moment - IDEMPOTENCY_LIFETIME,
+            IdempotencyKey.locked_until < moment,
+        )
+        async with self._context.sessions.begin() as session:
+            await session.execute(old)
+        self._cleaned_at = moment
+
+
+def _waiting_openings() -> Any:
+    return (
+        select(Subscription.id)
+        .where(
+            # Literals, so that the partial index is used.
+            Subscription.version == literal(0, literal_execute=True),
+            Subscription.status == literal("incomplete", literal_execute=True),
+            _has_waited(Subscription),
+        )
+        .order_by(Subscription.created_at)
+    )
+
+
+def _waiting_methods() -> Any:
+    return (
+        select(PaymentMethod.id)
+        .where(
+            PaymentMethod.status == "pending",
+            # Ids are ordered by time: only the newest part of the table is looked at.
+            PaymentMethod.id > _first_id_at(now() - TOKEN_LIFETIME),
+            _has_waited(PaymentMethod),
+        )
+        .order_by(PaymentMethod.id)
+    )
+
+
+def _has_waited(table: Any) -> Any:
+    waited = func.least(table.updated_at - table.created_at, cast(LONGEST_WAIT, INTERVAL))
+    return table.updated_at < func.now() - func.greatest(waited, cast(FIRST_WAIT, INTERVAL))
+
+
+def _first_id_at(moment: datetime) -> UUID:
+    """The smallest UUIDv7 of that millisecond."""
+    return UUID(int=int(moment.timestamp() * 1000) << 80)
