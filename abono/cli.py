@@ -132,12 +132,22 @@ def create_key(
     application: Annotated[str, typer.Option(help="Name of the calling application; new or known")],
     scope: Annotated[list[str] | None, typer.Option(help="A scope; repeat for several")] = None,
 ) -> None:
-    """Make an API key. It is shown once and kept only as a hash."""
+    """Make an API key, by default for billing alone. It is shown once and kept only as a hash."""
     import abono.keys
+    from abono.dev.errors import DevError
+    from abono.dev.services import KEY_SCOPES
 
-    url = _settings().sqlalchemy_url
-    made = abono.keys.create_key(url, application_name=application, scopes=scope or [])
-    typer.echo(asyncio.run(made))
+    settings = _settings()
+    made = abono.keys.create_key(
+        settings.database_url,
+        application_name=application,
+        scopes=scope or KEY_SCOPES["api_key"],
+        pepper=settings.api_key_pepper.get_secret_value(),
+    )
+    try:
+        typer.echo(asyncio.run(made))
+    except ValueError as problem:
+        raise DevError(str(problem)) from problem
 
 
 @keys.command("list")
@@ -145,19 +155,21 @@ def list_keys() -> None:
     """Show every key's id, application, scopes and state (never the key)."""
     import abono.keys
 
-    for key in asyncio.run(abono.keys.list_keys(_settings().sqlalchemy_url)):
+    for key in asyncio.run(abono.keys.list_keys(_settings().database_url)):
         typer.echo(str(key))
 
 
 @keys.command("revoke")
-def revoke_key(key_id: str) -> int:
+def revoke_key(
+    key_id: Annotated[str, typer.Argument(help="Id or prefix, as `abono keys list` shows them")],
+) -> int:
     """Switch a key off at once and for good."""
     import abono.keys
 
-    if asyncio.run(abono.keys.revoke_key(_settings().sqlalchemy_url, key_id)):
+    if asyncio.run(abono.keys.revoke_key(_settings().database_url, key_id)):
         typer.echo(f"{key_id} is revoked.")
         return 0
-    return _complain(f"No key has the id {key_id}.", code=1)
+    return _complain(f"No key that is on has the id or prefix {key_id}.", code=1)
 
 
 def _settings() -> Settings:

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from rich.console import Console
@@ -21,9 +20,6 @@ from abono.dev.explain import explain
 from abono.dev.info import StackInfo, find_home, find_running, load_settings
 from abono.dev.ports import DEFAULT_PORTS, is_free, variable
 from abono.settings import Settings
-
-if TYPE_CHECKING:
-    from temporalio.client import Client
 
 PYTHON_MIN = (3, 11)
 _PACKAGES = ("temporalio", "stripe", "conekta", "fastapi", "sqlalchemy", "asyncpg", "pydantic")
@@ -160,12 +156,13 @@ async def _database(settings: Settings, stack: StackInfo | None) -> Finding:
 
 async def _temporal(settings: Settings, stack: StackInfo | None) -> Finding:
     from abono.dev.temporal import missing_search_attributes
+    from abono.wiring import connect_temporal
 
     subject = "Temporal"
     where = f"{settings.temporal_address}, namespace {settings.temporal_namespace}"
     try:
         async with asyncio.timeout(_ASK_SECONDS_MAX):
-            missing = await missing_search_attributes(await _connect(settings))
+            missing = await missing_search_attributes(await connect_temporal(settings, lazy=False))
     except Exception as problem:
         return _unreachable(subject, where, problem, "TEMPORAL_ADDRESS", stack)
     if missing:
@@ -176,26 +173,6 @@ async def _temporal(settings: Settings, stack: StackInfo | None) -> Finding:
             "`temporal operator search-attribute create --name … --type …` for each.",
         )
     return Finding(subject, State.OK, f"{where}, search attributes registered")
-
-
-async def _connect(settings: Settings) -> Client:
-    from temporalio.client import Client, TLSConfig
-
-    def read(file: Path | None) -> bytes | None:
-        return file.read_bytes() if file else None
-
-    tls = TLSConfig(
-        server_root_ca_cert=read(settings.temporal_tls_ca),
-        client_cert=read(settings.temporal_tls_cert),
-        client_private_key=read(settings.temporal_tls_key),
-    )
-    key = settings.temporal_api_key
-    return await Client.connect(
-        settings.temporal_address,
-        namespace=settings.temporal_namespace,
-        api_key=key.get_secret_value() if key else None,
-        tls=tls if settings.temporal_tls or settings.temporal_tls_cert or key else False,
-    )
 
 
 def _unreachable(

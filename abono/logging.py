@@ -20,8 +20,8 @@ _DEPTH_MAX = 8
 # A name is a secret's when one of its words is. `card` covers card numbers and whole card objects;
 # `payment_method_type: card` is a value and stays.
 _SECRET_NAME = re.compile(
-    r"(?:^|[_\-.])(?:authorization|cookie|pass(?:word|wd|phrase)?|pepper|secrets?|tokens?|api_?keys?"
-    r"|private_?key|credentials?|card|card_?number|pan|cvc|cvv|signature)(?:$|[_\-.])",
+    r"(?:^|[_\-.])(?:authorization|cookie|pass(?:word|wd|phrase)?|pepper|secrets?|tokens?|api[_-]?keys?"
+    r"|private[_-]?key|credentials?|card|card[_-]?number|pan|cvc|cvv|signature)(?:$|[_\-.])",
     re.IGNORECASE,
 )
 _SECRET_VALUES = (
@@ -37,7 +37,7 @@ _SECRET_VALUES = (
     # The password of a URL.
     re.compile(r"(?<=://)([^\s/@:]*):[^\s/@]+(?=@)"),
 )
-_CARD_NUMBER = re.compile(r"(?<![\w.])\d(?:[ -]?\d){12,18}(?![\w])")
+_CARD_NUMBER = re.compile(r"(?<![\w.\-])\d(?:[ -]?\d){12,18}(?![\w])")
 
 
 def configure_logging(level: str, *, json: bool) -> None:

@@ -59,11 +59,6 @@ class Settings(BaseSettings):
     body_max_bytes: int = Field(1_048_576, alias="ABONO_BODY_MAX_BYTES", ge=1024)
     log_level: str = Field("INFO", alias="ABONO_LOG_LEVEL")
     home: Path = Field(Path(".abono"), alias="ABONO_HOME")
-    worker_ready_file: Path | None = Field(
-        None,
-        alias="ABONO_WORKER_READY_FILE",
-        description="The worker creates it when it polls, and removes it when it stops",
-    )
 
     @cached_property
     def sqlalchemy_url(self) -> str:

@@ -34,8 +34,11 @@ def _settings(problem: BaseException) -> str | None:
 def _database(problem: BaseException) -> str | None:
     hint = _HINT_STACK.format(variable="DATABASE_URL")
     wrong_url = _loaded("sqlalchemy.exc", "ArgumentError")
-    if wrong_url is not None and isinstance(problem, wrong_url):
-        return "DATABASE_URL is not a database URL (postgresql://user:password@host:port/name)."
+    another_database = isinstance(problem, ModuleNotFoundError) and _passed_through(
+        problem, "sqlalchemy"
+    )
+    if another_database or (wrong_url is not None and isinstance(problem, wrong_url)):
+        return "DATABASE_URL is not one of PostgreSQL (postgresql://user:password@host:port/name)."
     wrapped = _loaded("sqlalchemy.exc", "DBAPIError")
     if wrapped is not None and isinstance(problem, wrapped):
         cause = problem.orig

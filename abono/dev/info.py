@@ -37,7 +37,7 @@ def info_file(home: Path) -> Path:
 
 
 def worker_ready_file(home: Path) -> Path:
-    """The worker writes it when it polls (`ABONO_WORKER_READY_FILE` tells it so)."""
+    """The worker makes it when it polls (see `abono.worker`)."""
     return home / "run" / "worker.ready"
 
 

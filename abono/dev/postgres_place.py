@@ -28,12 +28,14 @@ _ACCOUNT_NAMES = ("nobody", "daemon")
 
 @dataclass(frozen=True)
 class Place:
-    """`binaries` can be run by `account`, `client_binaries` by us."""
+    """`binaries` can be run by `account`, `client_binaries` by us. `refuge` is the folder outside
+    of ABONO_HOME, where there is one."""
 
     client_binaries: Path
     binaries: Path
     data: Path
     account: Account | None
+    refuge: Path | None = None
 
     @property
     def major_version(self) -> str:
@@ -62,7 +64,7 @@ def find_place(home: Path) -> Place:
     refuge = _refuge(home, account)
     if not _may_use(account, programs, refuge):
         binaries = _copy_programs(programs, refuge, account) / "bin"
-    return Place(programs / "bin", binaries, _data_in(refuge, link, account), account)
+    return Place(programs / "bin", binaries, _data_in(refuge, link, account), account, refuge)
 
 
 def _refuse_foreign(data: Path) -> None:
@@ -170,7 +172,6 @@ def _data_in(refuge: Path, link: Path, account: Account) -> Path:
     if link.is_dir() and not link.is_symlink():
         _move(link, data, account)
     link.unlink(missing_ok=True)
-    # The data folder's parent must be ours to rename in, and the account's own to enter.
     link.symlink_to(data)
     return data
 

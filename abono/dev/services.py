@@ -44,8 +44,6 @@ class Service:
     def child(self, home: Path, environment: Mapping[str, str], wiring: Wiring) -> Child:
         ready_file = worker_ready_file(home)
         told = wiring.sandbox if self.name == "sandbox" else wiring.shared
-        if self.name == "worker":
-            told = told | {"ABONO_WORKER_READY_FILE": str(ready_file)}
         return Child(
             name=self.title,
             command=[*program(), self.name],

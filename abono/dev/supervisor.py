@@ -14,7 +14,7 @@ import signal
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import ExitStack, asynccontextmanager, suppress
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -46,7 +46,8 @@ Ready = Callable[[], Awaitable[bool]]
 
 
 class Supervisor:
-    """One stack for one home. `failed` is done when it had to give up."""
+    """One stack for one home, which the caller holds (`only_one`). `failed` is done when it had
+    to give up."""
 
     def __init__(self, home: Path, *, throwaway: bool, report: Report) -> None:
         self.home = home
@@ -56,11 +57,10 @@ class Supervisor:
         self.failed: asyncio.Future[DevError] = asyncio.get_running_loop().create_future()
         self._children: list[Child] = []
         self._watchers: list[asyncio.Task[None]] = []
-        self._held = ExitStack()
+        self._postgres: EmbeddedPostgres | None = None
 
     async def start(self, environment: Mapping[str, str]) -> StackInfo:
         """Returns when everything answers. Raises DevError; call `stop` in any case."""
-        self._held.enter_context(only_one(self.home))
         info_file(self.home).unlink(missing_ok=True)
         ports = choose_ports(environment)
         database_url = await self._start_postgres(ports["postgres"])
@@ -96,7 +96,8 @@ class Supervisor:
             left = deadline - time.monotonic() - still_to_come * STOP_SECONDS_MIN
             seconds = min(child.stop_seconds, left)
             await asyncio.to_thread(child.stop, seconds)
-        self._held.close()
+        if self.throwaway and self._postgres:
+            await asyncio.to_thread(self._postgres.remove)
 
     def kill(self) -> None:
         """For the impatient: no order, no grace. Every store on disk survives that."""
@@ -108,6 +109,7 @@ class Supervisor:
             server = await asyncio.to_thread(
                 EmbeddedPostgres, self.home, port, throwaway=self.throwaway
             )
+            self._postgres = server
             if await asyncio.to_thread(server.prepare):
                 self._forget_former_life()
 
@@ -209,9 +211,8 @@ class Supervisor:
         with suppress(OSError, ValueError, KeyError):
             kept = json.loads(file.read_text())
             return kept["api_key"], kept["admin_api_key"]
-        url = services.sqlalchemy_url(database_url)
         keys = {
-            name: await create_key(url, application_name="Development", scopes=list(scopes))
+            name: await create_key(database_url, application_name="Development", scopes=scopes)
             for name, scopes in services.KEY_SCOPES.items()
         }
         write_private(file, keys)
@@ -228,21 +229,27 @@ async def running_stack(
 ) -> AsyncIterator[StackInfo]:
     """A whole stack for the length of the block.
 
-    `environment` (default: the process's own) gives ports and provider keys; `throwaway` trades
-    safety of the data against speed. Must be entered on the main thread. Raises DevError.
+    `environment` (default: the process's own) gives ports and provider keys; `throwaway` gives up
+    the database's safety from a power cut, and deletes it afterwards. To be entered on the main
+    thread. Raises DevError.
     """
     home = prepare_home(home)
-    supervisor = Supervisor(home, throwaway=throwaway, report=report or Report())
-    try:
-        yield await supervisor.start(os.environ if environment is None else environment)
-    finally:
-        await supervisor.stop()
+    with only_one(home):
+        supervisor = Supervisor(home, throwaway=throwaway, report=report or Report())
+        try:
+            yield await supervisor.start(os.environ if environment is None else environment)
+        finally:
+            await supervisor.stop()
 
 
 async def run_in_foreground(home: Path, report: Report) -> None:
     """`abono dev`: until Ctrl-C or SIGTERM; a second one does not wait. Raises DevError."""
     home = prepare_home(home)
-    supervisor = Supervisor(home, throwaway=False, report=report)
+    with only_one(home):
+        await _run_until_asked(Supervisor(home, throwaway=False, report=report), report)
+
+
+async def _run_until_asked(supervisor: Supervisor, report: Report) -> None:
     asked_to_stop = asyncio.Event()
     _on_signals(asked_to_stop, supervisor)
     running = asyncio.create_task(_start_and_wait(supervisor, report))
