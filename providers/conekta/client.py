@@ -72,7 +72,11 @@ class ConektaClient:
 
     async def call(self, operation: str, send: Send) -> Answer:
         """Run `send` in a thread. Raises ProviderFailure for everything that is not a JSON 2xx."""
-        work: Future[Answer] = self._threads.submit(self._perform, operation, send)
+        # The SDK's import must not eat up the time of the first call.
+        sdk = self._sdk
+        if sdk is None:
+            sdk = await asyncio.wrap_future(self._threads.submit(self._load_sdk))
+        work: Future[Answer] = self._threads.submit(_perform, sdk, operation, send)
         try:
             async with asyncio.timeout(self._timeout_seconds * TOTAL_TIMEOUT_FACTOR):
                 return await asyncio.wrap_future(work)
@@ -85,26 +89,6 @@ class ConektaClient:
         await asyncio.to_thread(self._threads.shutdown, wait=True, cancel_futures=True)
         if self._sdk is not None:
             self._sdk.client.rest_client.pool_manager.clear()
-
-    def _perform(self, operation: str, send: Send) -> Answer:
-        sdk = self._load_sdk()
-        from conekta import ApiException
-        from urllib3.exceptions import HTTPError
-
-        try:
-            response = send(sdk)
-            raw = response.data
-        except HTTPError as error:
-            raise failures.from_transport(operation, error) from error
-        except ApiException as error:
-            # The raw variants raise it for nothing but a TLS error.
-            raise failures.from_tls(operation, str(error.reason)) from error
-        except ValidationError as error:
-            # The SDK's request models refused what we built. Their text repeats the values, which
-            # may be personal, so only the names of the fields go on.
-            fields = sorted({".".join(map(str, e["loc"])) for e in error.errors()})
-            raise failures.refused_by_sdk(operation, fields) from None
-        return _read(operation, response.status, raw, response.headers)
 
     def _load_sdk(self) -> Sdk:
         """Import and set up once: the import takes most of a second, so it waits for the first call."""
@@ -138,10 +122,30 @@ class ConektaClient:
         )
 
 
+def _perform(sdk: Sdk, operation: str, send: Send) -> Answer:
+    from conekta import ApiException
+    from urllib3.exceptions import HTTPError
+
+    try:
+        response = send(sdk)
+        raw = response.data
+    except HTTPError as error:
+        raise failures.from_transport(operation, error) from error
+    except ApiException as error:
+        # The raw variants raise it for nothing but a TLS error.
+        raise failures.from_tls(operation, str(error.reason)) from error
+    except ValidationError as error:
+        # The SDK's request models refused what we built. Their text repeats the values, which
+        # may be personal, so only the names of the fields go on.
+        fields = sorted({".".join(map(str, e["loc"])) for e in error.errors()})
+        raise failures.refused_by_sdk(operation, fields) from None
+    return _read(operation, response.status, raw, response.headers)
+
+
 def _read(operation: str, status: int, raw: bytes, headers: Mapping[str, str]) -> Answer:
     try:
         body = json.loads(raw)
-    except ValueError:
+    except (ValueError, RecursionError):
         body = None
     if not 200 <= status < 300:
         raise failures.from_answer(operation, status, body, headers)
