@@ -16,6 +16,7 @@ from abono.dev.errors import ChildFailed
 
 _TETHER = Path(__file__).with_name("tether.py")
 _POLL_SECONDS = 0.05
+_POLL_SECONDS_MAX = 0.25
 _LOG_BYTES_MAX = 10_000_000
 _LOG_TAIL_LINES = 12
 
@@ -103,12 +104,15 @@ class Child:
     async def wait_until(self, ready: Callable[[], Awaitable[bool]], seconds: float) -> None:
         """Until `ready` says so. Raises ChildFailed when the child dies first or time runs out."""
         deadline = time.monotonic() + seconds
+        pause_seconds = _POLL_SECONDS
         while not await ready():
             if self.exit_code is not None:
                 raise self.failure(f"{self.name} stopped ({describe_exit(self.exit_code)}).")
             if time.monotonic() > deadline:
                 raise self.failure(f"{self.name} was not ready within {seconds:.0f} s.")
-            await asyncio.sleep(_POLL_SECONDS)
+            await asyncio.sleep(pause_seconds)
+            # Every question costs the child (and its log) something too.
+            pause_seconds = min(pause_seconds * 1.3, _POLL_SECONDS_MAX)
 
     def failure(self, message: str) -> ChildFailed:
         last_lines = "".join(f"\n    {line}" for line in self.log_tail())
