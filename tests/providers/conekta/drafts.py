@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
+
+import pytest
 
 from models.outcomes import Instrument, PayTransfer, PayVoucher
 from models.snapshots import PaymentSnapshot, PaymentStatus
 from providers.conekta import ConektaProvider
-from providers.protocol import CustomerDraft, PaymentDraft, RefundDraft
+from providers.protocol import CustomerDraft, PaymentDraft, ProviderFailure, RefundDraft
 from tests.sandbox.conekta.world import World
 
 AMOUNT_MINOR = 34900
@@ -78,3 +81,9 @@ async def paid_payment(
     paid = await provider.get_payment(opened.provider_payment_id)
     assert paid.status is PaymentStatus.SUCCEEDED
     return paid
+
+
+async def failure_of(call: Awaitable[object]) -> ProviderFailure:
+    with pytest.raises(ProviderFailure) as raised:
+        await call
+    return raised.value
