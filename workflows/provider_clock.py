@@ -245,17 +245,15 @@ class ProviderClock:
 
     def _apply_success(self, invoice: OpenInvoice, attempt: AttemptResult) -> None:
         desk, state, snapshot = self._desk, self._desk.state, attempt.subscription
-        if attempt.invoice is not None and attempt.invoice.status is ProviderInvoiceStatus.PAID:
-            self._paid(invoice, attempt.invoice, attempt)
-        if snapshot is None:
-            return
-        if snapshot.status is ProviderSubscriptionStatus.TRIALING:
+        if snapshot is not None and snapshot.status is ProviderSubscriptionStatus.TRIALING:
             desk.invoice(invoice, InvoiceStatus.PAID, paid_at=workflow.now())
             state.invoice = None
             state.trial_end = snapshot.trial_end
             state.current_period_start = snapshot.current_period_start
             state.current_period_end = snapshot.current_period_end
             desk.move(SubscriptionEvent.TRIAL_STARTED)
+        elif attempt.invoice is not None:
+            self._paid(invoice, attempt.invoice, attempt)
 
     def _declined(self, invoice: OpenInvoice, decline_class: DeclineClass | None) -> None:
         """A hard decline is never retried; a soft one by schedule; and the customer may act first.

@@ -40,9 +40,11 @@ from abono.worker import make_workers
 from models.calendar import BillingInterval
 from models.commands import (
     TASK_QUEUE,
+    AddPaymentMethodInput,
     CommandResult,
     Open,
     SubscriptionInput,
+    payment_method_workflow_id,
     subscription_workflow_id,
 )
 from models.outcomes import Instrument, ProviderName
@@ -63,6 +65,7 @@ from sandbox.app import create_app
 from sandbox.core import Core, SandboxConfig
 from tests.support.database import TestDatabases, sqlalchemy_url
 from tests.support.serving import serving
+from workflows.payment_method import PaymentMethodWorkflow
 from workflows.subscription import SubscriptionWorkflow
 
 TEST_SERVER = Path(sys.executable).with_name("temporal-test-server")
@@ -205,7 +208,7 @@ class World:
             provider_plan_ids={},
         )
         await self.add(price)
-        method_id = await self._store_card(organization, card) if card else None
+        method_id = await self.store_card(organization.id, card) if card else None
         return SubscriptionTerms(
             subscription_id=new_id(),
             application_id=self.application_id,
@@ -224,19 +227,13 @@ class World:
             policy=policy or BillingPolicy(),
         )
 
-    async def _store_card(self, organization: Organization, token: str) -> UUID:
-        from models.commands import (
-            AddPaymentMethodInput,
-            payment_method_workflow_id,
-        )
-        from workflows.payment_method import PaymentMethodWorkflow
-
+    async def store_card(self, organization_id: UUID, token: str) -> UUID:
         id_, now = new_id(), datetime.now(UTC)
         await self.add(
             PaymentMethod(
                 id=id_,
                 application_id=self.application_id,
-                organization_id=organization.id,
+                organization_id=organization_id,
                 provider="stripe",
                 account="default",
                 type="card",
@@ -247,18 +244,19 @@ class World:
                 updated_at=now,
             )
         )
-        await self.client.execute_workflow(
-            PaymentMethodWorkflow.run,
-            AddPaymentMethodInput(
-                payment_method_id=id_,
-                application_id=self.application_id,
-                organization_id=organization.id,
-                provider=ProviderName.STRIPE,
-                type=Instrument.CARD,
-            ),
-            id=payment_method_workflow_id(id_),
-            task_queue=TASK_QUEUE,
-        )
+        with self.env.auto_time_skipping_disabled():
+            await self.client.execute_workflow(
+                PaymentMethodWorkflow.run,
+                AddPaymentMethodInput(
+                    payment_method_id=id_,
+                    application_id=self.application_id,
+                    organization_id=organization_id,
+                    provider=ProviderName.STRIPE,
+                    type=Instrument.CARD,
+                ),
+                id=payment_method_workflow_id(id_),
+                task_queue=TASK_QUEUE,
+            )
         return id_
 
     async def open(
@@ -305,7 +303,9 @@ class World:
 
 
 @asynccontextmanager
-async def open_world(databases: TestDatabases, *, webhook_base_url: str | None = None) -> AsyncIterator[World]:
+async def open_world(
+    databases: TestDatabases, *, webhook_base_url: str | None = None
+) -> AsyncIterator[World]:
     """One world, gone at the end of the block."""
     database_url = await databases.create()
     app = create_app(SandboxConfig(webhook_base_url=webhook_base_url))
@@ -344,8 +344,6 @@ async def open_world(databases: TestDatabases, *, webhook_base_url: str | None =
             env.client, sessions, providers, interceptors=[SharedClock(app.state.core)]
         ):
             await stack.enter_async_context(worker)
-        world = World(
-            env, env.client, app, sandbox_url, database_url, sessions, providers, payer
-        )
+        world = World(env, env.client, app, sandbox_url, database_url, sessions, providers, payer)
         await world.prepare_tenant()
         yield world

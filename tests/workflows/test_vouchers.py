@@ -3,35 +3,21 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
+from itertools import pairwise
 
 import pytest
 from sqlalchemy import select
 
 from models.commands import Cancel, Resume
 from models.outcomes import Instrument
-from models.storage.tables import ChargeAttempt, FallbackEvent, Invoice, OutboundEvent, Payment
-from models.subscription import SubscriptionTerms
+from models.storage.tables import FallbackEvent, OutboundEvent, Payment
 from sandbox.faults import Fault, FaultMode
+from tests.support.books import attempts_of, invoices_of, live_references
 from tests.support.invariants import check_invariants
 from tests.support.world import World
 from workflows.subscription import SubscriptionWorkflow
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
-
-
-async def attempts_of(world: World, terms: SubscriptionTerms) -> list[ChargeAttempt]:
-    mine = ChargeAttempt.subscription_id == terms.subscription_id
-    return await world.all(select(ChargeAttempt).where(mine).order_by(ChargeAttempt.id))
-
-
-async def invoices_of(world: World, terms: SubscriptionTerms) -> list[Invoice]:
-    mine = Invoice.subscription_id == terms.subscription_id
-    return await world.all(select(Invoice).where(mine).order_by(Invoice.id))
-
-
-def live_references(world: World) -> list[str]:
-    return [c["reference"] for c in world.core.charges if c["status"] == "pending"]
 
 
 async def test_a_voucher_is_issued_and_paid(world: World) -> None:
@@ -41,7 +27,7 @@ async def test_a_voucher_is_issued_and_paid(world: World) -> None:
     assert (result.status, attempt.outcome) == ("incomplete", "pending")
     assert attempt.next_action is not None
     vouchers = attempt.next_action["vouchers"]
-    assert [v["reference"] for v in vouchers][0] in live_references(world)
+    assert vouchers[0]["reference"] in live_references(world)
     assert len(vouchers) == 2, "both networks of one order are shown"
 
     world.payer.after = 5 * HOUR
@@ -208,16 +194,11 @@ async def test_ten_years_without_drift(world: World) -> None:
     handle, _ = await world.open(terms)
     await world.env.sleep(timedelta(days=3653))
     row = await world.subscription(terms.subscription_id)
-    invoices = sorted(await invoices_of(world, terms), key=_period_start)
-    paid = [invoice for invoice in invoices if invoice.status == "paid"]
+    paid = [invoice for invoice in await invoices_of(world, terms) if invoice.status == "paid"]
     assert row.status == "active"
     assert len(paid) == 120
-    assert all(a.period_end == b.period_start for a, b in zip(paid, paid[1:], strict=False))
+    assert all(a.period_end == b.period_start for a, b in pairwise(paid))
     assert len(await world.all(select(Payment.id))) == len(paid)
     history = await handle.fetch_history()
     assert len(history.events) < 100, "every period begins with a fresh history"
     await check_invariants(world)
-
-
-def _period_start(invoice: Invoice) -> Any:
-    return invoice.period_start or invoice.invoice_date

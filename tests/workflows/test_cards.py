@@ -1,0 +1,220 @@
+"""Stored cards on the provider's billing clock, webhooks all lost: the workflow looks."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from models.calendar import BillingInterval
+from models.commands import Cancel, Resume, RetryPayment
+from models.outcomes import Instrument
+from models.subscription import SubscriptionTerms
+from sandbox.faults import Fault, FaultMode
+from tests.support.books import attempts_of, invoices_of
+from tests.support.invariants import check_invariants
+from tests.support.world import World
+from workflows.subscription import SubscriptionWorkflow
+
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+GOOD_CARD = "pm_card_visa"
+REFUSED_CARD = "pm_card_visa_chargeDeclinedInsufficientFunds"
+STRONG_CARD = "pm_card_authenticationRequired"
+
+
+async def austin(world: World, card: str, **changes: Any) -> SubscriptionTerms:
+    return await world.terms(
+        Instrument.CARD,
+        country="US",
+        currency="USD",
+        amount_minor=1900,
+        time_zone="America/Chicago",
+        card=card,
+        **changes,
+    )
+
+
+async def renew(world: World, terms: SubscriptionTerms, outcome: str) -> None:
+    row = await world.subscription(terms.subscription_id)
+    assert row.provider_subscription_id is not None
+    await world.sandbox.state.stripe.renew(row.provider_subscription_id, outcome)
+
+
+async def test_a_good_card_is_active_at_once(world: World) -> None:
+    terms = await austin(world, GOOD_CARD)
+    _, result = await world.open(terms)
+    assert result.status == "active"
+    [invoice] = await invoices_of(world, terms)
+    [attempt] = await attempts_of(world, terms)
+    assert (invoice.status, invoice.amount_paid_minor, attempt.outcome) == (
+        "paid",
+        1900,
+        "succeeded",
+    )
+    await check_invariants(world)
+
+
+async def test_a_refused_card_stays_incomplete_and_ends_after_a_day(world: World) -> None:
+    terms = await austin(world, REFUSED_CARD)
+    _, result = await world.open(terms)
+    assert result.status == "incomplete"
+    assert [a.outcome for a in await attempts_of(world, terms)] == ["declined"]
+    await check_invariants(world)
+    await world.env.sleep(DAY)
+    assert (await world.subscription(terms.subscription_id)).status == "expired"
+    await check_invariants(world)
+
+
+async def test_another_card_saves_a_refused_start(world: World) -> None:
+    terms = await austin(world, REFUSED_CARD)
+    handle, _ = await world.open(terms)
+    better = await world.store_card(terms.organization_id, GOOD_CARD)
+    result = await handle.execute_update(
+        SubscriptionWorkflow.retry_payment, RetryPayment(actor="test", payment_method_id=better)
+    )
+    print([(a.outcome, a.reason, a.provider_object_id) for a in await attempts_of(world, terms)])
+    assert result.status == "active"
+    assert [a.outcome for a in await attempts_of(world, terms)] == ["declined", "succeeded"]
+    await check_invariants(world)
+
+
+async def test_strong_authentication_waits_for_the_customer(world: World) -> None:
+    terms = await austin(world, STRONG_CARD)
+    _, result = await world.open(terms)
+    assert result.status == "incomplete"
+    [attempt] = await attempts_of(world, terms)
+    assert attempt.outcome == "pending"
+    assert attempt.next_action is not None
+    assert attempt.next_action["type"] == "confirm_payment"
+    await world.env.sleep(DAY)
+    assert (await world.subscription(terms.subscription_id)).status == "expired"
+    assert [a.outcome for a in await attempts_of(world, terms)] == ["declined"]
+    await check_invariants(world)
+
+
+async def test_renewals_are_found_by_looking(world: World) -> None:
+    terms = await austin(world, GOOD_CARD)
+    await world.open(terms)
+    await world.env.sleep(65 * DAY)
+    invoices = await invoices_of(world, terms)
+    assert [i.status for i in invoices] == ["paid"] * 3
+    assert invoices[0].period_end == invoices[1].period_start
+    await check_invariants(world)
+
+
+async def test_a_failed_renewal_is_past_due_and_a_retry_recovers_it(world: World) -> None:
+    terms = await austin(world, GOOD_CARD)
+    handle, _ = await world.open(terms)
+    await world.env.sleep(25 * DAY)
+    await renew(world, terms, "failed")
+    await world.env.sleep(7 * DAY)
+    assert (await world.subscription(terms.subscription_id)).status == "past_due"
+    await world.env.sleep(4 * DAY)
+    row = await world.subscription(terms.subscription_id)
+    assert row.status == "active", "the first retry, three days later, found the card good again"
+    outcomes = [a.outcome for a in await attempts_of(world, terms)]
+    assert outcomes == ["succeeded", "declined", "succeeded"]
+    await check_invariants(world)
+    await handle.execute_update(SubscriptionWorkflow.cancel, Cancel(actor="test", immediately=True))
+    await check_invariants(world)
+
+
+async def test_dunning_gives_up_and_stops_the_provider(world: World) -> None:
+    terms = await austin(world, GOOD_CARD)
+    await world.open(terms)
+    world.core.faults.add(
+        Fault(provider="stripe", operation="invoices.pay", mode=FaultMode.DECLINE)
+    )
+    await world.env.sleep(25 * DAY)
+    await renew(world, terms, "failed")
+    await world.env.sleep(50 * DAY)
+    row = await world.subscription(terms.subscription_id)
+    outcomes = [a.outcome for a in await attempts_of(world, terms)]
+    assert row.status == "expired"
+    assert outcomes == ["succeeded", *["declined"] * 4], "one by the provider, three retries"
+    await check_invariants(world)
+    world.core.faults.clear()
+    await world.env.sleep(60 * DAY)
+    assert len(await attempts_of(world, terms)) == 5, "nothing is charged after the end"
+    await check_invariants(world)
+
+
+async def test_cancel_now_and_the_provider_charges_no_more(world: World) -> None:
+    terms = await austin(world, GOOD_CARD)
+    handle, _ = await world.open(terms)
+    result = await handle.execute_update(
+        SubscriptionWorkflow.cancel, Cancel(actor="test", immediately=True)
+    )
+    assert (result.status, result.settled) == ("canceled", True)
+    await world.env.sleep(65 * DAY)
+    assert len(world.core.charges) == 1
+    await check_invariants(world)
+
+
+async def test_cancel_at_period_end_taken_back_then_for_good(world: World) -> None:
+    terms = await austin(world, GOOD_CARD)
+    handle, _ = await world.open(terms)
+    await handle.execute_update(SubscriptionWorkflow.cancel, Cancel(actor="test"))
+    await handle.execute_update(SubscriptionWorkflow.resume, Resume(actor="test"))
+    await world.env.sleep(35 * DAY)
+    assert len(await invoices_of(world, terms)) == 2
+    await handle.execute_update(SubscriptionWorkflow.cancel, Cancel(actor="test"))
+    await world.env.sleep(35 * DAY)
+    assert (await world.subscription(terms.subscription_id)).status == "canceled"
+    assert len(await invoices_of(world, terms)) == 2
+    await check_invariants(world)
+
+
+@pytest.mark.parametrize("mode", [FaultMode.APPLIED_THEN_TIMEOUT, FaultMode.APPLIED_THEN_ERROR])
+@pytest.mark.parametrize(
+    "operation", ["customers.create", "prices.create", "subscriptions.create", "invoices.pay"]
+)
+async def test_a_lost_answer_charges_once(world: World, operation: str, mode: FaultMode) -> None:
+    terms = await austin(world, GOOD_CARD)
+    world.core.faults.add(Fault(provider="stripe", operation=operation, mode=mode, count=1))
+    await world.open(terms)
+    await world.env.sleep(HOUR)
+    assert (await world.subscription(terms.subscription_id)).status == "active"
+    assert [c["status"] for c in world.core.charges] == ["paid"]
+    await check_invariants(world)
+
+
+@pytest.mark.parametrize("mode", [FaultMode.DOWN, FaultMode.RATE_LIMIT])
+async def test_an_outage_is_waited_for(world: World, mode: FaultMode) -> None:
+    """Nobody else can charge a card that Stripe keeps: the start is tried again."""
+    terms = await austin(world, GOOD_CARD)
+    world.core.faults.add(Fault(provider="stripe", mode=mode))
+    _, result = await world.open(terms)
+    assert result.status == "incomplete"
+    world.core.faults.clear()
+    await world.env.sleep(HOUR)
+    assert (await world.subscription(terms.subscription_id)).status == "active"
+    await check_invariants(world)
+
+
+async def test_a_trial_charges_at_its_end(world: World) -> None:
+    terms = await austin(world, GOOD_CARD, trial_days=14)
+    _, result = await world.open(terms)
+    assert result.status == "trialing"
+    assert world.core.charges == []
+    await world.env.sleep(15 * DAY)
+    assert (await world.subscription(terms.subscription_id)).status == "active"
+    await check_invariants(world)
+
+
+@pytest.mark.parametrize(
+    ("interval", "periods"), [(BillingInterval.MONTHLY, 120), (BillingInterval.YEARLY, 10)]
+)
+async def test_ten_years(world: World, interval: BillingInterval, periods: int) -> None:
+    terms = await austin(world, GOOD_CARD, interval=interval)
+    handle, _ = await world.open(terms)
+    await world.env.sleep(timedelta(days=3645))
+    paid = await invoices_of(world, terms)
+    assert {i.status for i in paid} == {"paid"}
+    assert len(paid) == periods
+    assert all(a.period_end == b.period_start for a, b in pairwise(paid))
+    history = await handle.fetch_history()
+    assert len(history.events) <= 8, "an idle subscription is a handful of events"
+    await check_invariants(world)
