@@ -56,7 +56,7 @@ async def test_a_rate_limit_says_when_to_come_back(stage: Stage) -> None:
 @pytest.mark.parametrize("mode", ["slow", "applied_then_timeout"])
 async def test_an_answer_that_does_not_come_is_unknown(stage: Stage, mode: str) -> None:
     provider = stage.new_provider(timeout_seconds=SHORT_SECONDS)
-    await stage.fault("customers.create", mode, seconds=5)
+    await stage.fault("customers.create", mode, seconds=1)
     failure = await failure_of(provider.ensure_customer(CUSTOMER))
     assert (failure.kind, failure.fallback_reason) == (FailureKind.UNKNOWN, FallbackReason.TIMEOUT)
     assert failure.outcome is OutcomeClass.UNKNOWN
