@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from contextlib import AsyncExitStack
 from datetime import timedelta
@@ -88,7 +88,7 @@ def make_workers(
         workflow_task_poller_behavior=PollerBehaviorAutoscaling(),
         **common,
     )
-    provider_activities = [
+    provider_activities: list[Callable[..., Any]] = [
         calls.issue_payment,
         calls.open_provider_subscription,
         calls.retry_invoice,

@@ -74,7 +74,6 @@ async def test_another_card_saves_a_refused_start(world: World) -> None:
     result = await handle.execute_update(
         SubscriptionWorkflow.retry_payment, RetryPayment(actor="test", payment_method_id=better)
     )
-    print([(a.outcome, a.reason, a.provider_object_id) for a in await attempts_of(world, terms)])
     assert result.status == "active"
     assert [a.outcome for a in await attempts_of(world, terms)] == ["declined", "succeeded"]
     await check_invariants(world)
