@@ -98,6 +98,10 @@ def _may_use(account: Account, programs: Path, folder: Path) -> bool:
         ["test", "-x", str(folder)],
         ["test", "-r", str(programs / "share" / "postgres.bki")],
         [str(programs / "bin" / "postgres"), "--version"],
+        [
+            str(programs / "bin" / "initdb"),
+            "--version",
+        ],  # Needs libraries that the server does not.
     ]
     return all(_succeeds(command, account) for command in needed)
 
@@ -141,18 +145,25 @@ def _refuge(home: Path, account: Account) -> Path:
 
 
 def _copy_programs(programs: Path, refuge: Path, account: Account) -> Path:
-    target = refuge / f"pginstall-{version(_WHEEL)}"
+    """The wheel's programs and the libraries beside it, laid out as they find each other."""
+    wheel = programs.parent
+    copy = refuge / f"programs-{version(_WHEEL)}"
+    target = copy / wheel.name / programs.name
     if target.exists() and _may_use(account, target, refuge):
         return target
-    draft = refuge / "pginstall.new"
+    draft = refuge / "programs.new"
     shutil.rmtree(draft, ignore_errors=True)
-    shutil.copytree(programs, draft, ignore=shutil.ignore_patterns("include"))
+    shutil.copytree(
+        programs, draft / wheel.name / programs.name, ignore=shutil.ignore_patterns("include")
+    )
+    libraries = wheel.with_name(f"{wheel.name}.libs")
+    if libraries.exists():
+        shutil.copytree(libraries, draft / libraries.name)
     for path in (draft, *draft.rglob("*")):
-        path.chmod(path.stat().st_mode | (0o555 if path.is_dir() else 0o444))
-        if path.parent.name == "bin":
-            path.chmod(0o755)
-    shutil.rmtree(target, ignore_errors=True)
-    draft.rename(target)
+        runnable = path.is_dir() or path.parent.name == "bin"
+        path.chmod(path.stat().st_mode | (0o555 if runnable else 0o444))
+    shutil.rmtree(copy, ignore_errors=True)
+    draft.rename(copy)
     if not _may_use(account, target, refuge):
         raise DevError(
             f"PostgreSQL cannot be run as `{account.name}` from {target}.", "Run as a normal user."
