@@ -111,7 +111,7 @@ class StripeProvider:
         """Subscriptions name their own payment method, so the customer's default stays as it is."""
         if request.type is not Instrument.CARD:
             raise unsupported(f"{request.type} has no instrument that could be stored")
-        with calling(request.token):
+        with calling():
             method_id = request.token
             if method_id.startswith("tok_"):
                 made = await self._v1.payment_methods.create_async(
