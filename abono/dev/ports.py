@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import random
 import socket
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 
 from abono.dev.errors import DevError, PortBusy
 
@@ -50,17 +52,25 @@ def is_free(port: int, host: str = LOCALHOST) -> bool:
     return True
 
 
-def spare_port(taken: set[int] | None = None) -> int:
-    """A free port that is nobody's default."""
-    for _ in range(_SPARE_TRIES_MAX):
-        port = _random.choice(_SPARE_PORTS)
-        if port not in (taken or ()) and is_free(port):
-            return port
-    raise DevError(f"No free port found between {_SPARE_PORTS.start} and {_SPARE_PORTS.stop}.")
+@contextmanager
+def claimed_ports(environment: Mapping[str, str]) -> Iterator[dict[str, int]]:
+    """One port for each name in DEFAULT_PORTS, for the length of the block.
+
+    Raises PortBusy for a busy one that was asked for. Servers listen later than ports are chosen;
+    the claim keeps another stack, started meanwhile, from choosing the same.
+    """
+    with ExitStack() as claims:
+        yield _choose(environment, claims)
 
 
-def choose_ports(environment: Mapping[str, str]) -> dict[str, int]:
-    """One port for each name in DEFAULT_PORTS. Raises PortBusy for one that was asked for."""
+@contextmanager
+def spare_port() -> Iterator[int]:
+    """A free port that is nobody's default, for the length of the block."""
+    with ExitStack() as claims:
+        yield _claim_spare(claims)
+
+
+def _choose(environment: Mapping[str, str], claims: ExitStack) -> dict[str, int]:
     asked = {
         name: _parse(variable(name), environment[variable(name)])
         for name in DEFAULT_PORTS
@@ -68,7 +78,7 @@ def choose_ports(environment: Mapping[str, str]) -> dict[str, int]:
     }
     _refuse_twice_the_same(asked)
     for name, port in asked.items():
-        if not is_free(port):
+        if not _claim(port, claims):
             raise PortBusy(
                 f"Port {port} ({variable(name)}) is already in use.",
                 "Free it, choose another, or unset the variable.",
@@ -76,10 +86,33 @@ def choose_ports(environment: Mapping[str, str]) -> dict[str, int]:
     chosen = dict(asked)
     for name, port in DEFAULT_PORTS.items():
         if name not in chosen:
-            taken = set(chosen.values())
-            usual = port not in taken and is_free(port)
-            chosen[name] = port if usual else spare_port(taken)
+            usual = port not in chosen.values() and _claim(port, claims)
+            chosen[name] = port if usual else _claim_spare(claims)
     return chosen
+
+
+def _claim_spare(claims: ExitStack) -> int:
+    for _ in range(_SPARE_TRIES_MAX):
+        port = _random.choice(_SPARE_PORTS)
+        if _claim(port, claims):
+            return port
+    raise DevError(f"No free port found between {_SPARE_PORTS.start} and {_SPARE_PORTS.stop}.")
+
+
+def _claim(port: int, claims: ExitStack) -> bool:
+    if not is_free(port):
+        return False
+    if sys.platform != "linux":
+        return True
+    # An abstract socket: no file, gone with its process, and of one network, as ports are.
+    claim = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        claim.bind(f"\0abono-port-{port}")
+    except OSError:
+        claim.close()
+        return False
+    claims.enter_context(claim)
+    return True
 
 
 def _parse(name: str, text: str) -> int:

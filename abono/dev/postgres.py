@@ -12,7 +12,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from abono.dev.errors import DevError
@@ -86,8 +86,14 @@ class EmbeddedPostgres:
         return True
 
     def is_ready(self) -> bool:
-        """Whether it accepts connections."""
-        return self._client("pg_isready", "-q", "-t", "2").returncode == 0
+        """Whether it accepts connections: it, not whoever else may listen on that port."""
+        try:
+            lock = (self.place.data / "postmaster.pid").read_text().splitlines()
+        except OSError:
+            return False
+        # The file's lines are described in PostgreSQL's miscadmin.h.
+        pid, status = lock[:1], lock[7:8]
+        return pid == [str(self.child.pid)] and [word.strip() for word in status] == ["ready"]
 
     def ensure_database(self) -> None:
         """Create the database `abono` unless it is there."""
@@ -174,17 +180,18 @@ def running_postgres(
     `throwaway` gives up safety from a power cut, and deletes the data afterwards.
     """
     home.mkdir(parents=True, exist_ok=True)
-    server = EmbeddedPostgres(home, port or spare_port(), throwaway=throwaway)
-    server.prepare()
-    server.child.start()
-    try:
-        wait_until_ready(server)
-        server.ensure_database()
-        yield server.url
-    finally:
-        server.child.stop()
-        if throwaway:
-            server.remove()
+    with nullcontext(port) if port else spare_port() as chosen_port:
+        server = EmbeddedPostgres(home, chosen_port, throwaway=throwaway)
+        server.prepare()
+        server.child.start()
+        try:
+            wait_until_ready(server)
+            server.ensure_database()
+            yield server.url
+        finally:
+            server.child.stop()
+            if throwaway:
+                server.remove()
 
 
 def wait_until_ready(server: EmbeddedPostgres) -> None:

@@ -113,6 +113,8 @@ class Child:
             await asyncio.sleep(pause_seconds)
             # Every question costs the child (and its log) something too.
             pause_seconds = min(pause_seconds * 1.3, _POLL_SECONDS_MAX)
+        if self.exit_code is not None:  # Then a stranger answered in its place.
+            raise self.failure(f"{self.name} stopped ({describe_exit(self.exit_code)}).")
 
     def failure(self, message: str) -> ChildFailed:
         last_lines = "".join(f"\n    {line}" for line in self.log_tail())

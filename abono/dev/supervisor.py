@@ -29,7 +29,7 @@ from abono.dev.info import (
     write_info,
     write_private,
 )
-from abono.dev.ports import LOCALHOST, choose_ports
+from abono.dev.ports import LOCALHOST, claimed_ports
 from abono.dev.postgres import READY_SECONDS_MAX, EmbeddedPostgres
 from abono.dev.process import Child, describe_exit
 from abono.dev.report import Report
@@ -46,11 +46,14 @@ Ready = Callable[[], Awaitable[bool]]
 
 
 class Supervisor:
-    """One stack for one home, which the caller holds (`only_one`). `failed` is done when it had
-    to give up."""
+    """One stack for one home and these ports, which the caller holds (`only_one`,
+    `claimed_ports`). `failed` is done when it had to give up."""
 
-    def __init__(self, home: Path, *, throwaway: bool, report: Report) -> None:
+    def __init__(
+        self, home: Path, ports: Mapping[str, int], *, throwaway: bool, report: Report
+    ) -> None:
         self.home = home
+        self.ports = ports
         self.throwaway = throwaway
         self.report = report
         self.info: StackInfo | None = None
@@ -62,14 +65,14 @@ class Supervisor:
     async def start(self, environment: Mapping[str, str]) -> StackInfo:
         """Returns when everything answers. Raises DevError; call `stop` in any case."""
         info_file(self.home).unlink(missing_ok=True)
-        ports = choose_ports(environment)
+        ports = self.ports
         database_url = await self._start_postgres(ports["postgres"])
         wiring = wire(self.home, ports, database_url, environment)
         for warning in wiring.warnings:
             self.report.warn(warning)
         await self._migrate(database_url)
-        await self._start_temporal(ports)
-        await self._start_services(wiring, environment, ports)
+        await self._start_temporal()
+        await self._start_services(wiring, environment)
         api_key, admin_api_key = await self._api_keys(database_url)
         write_private(environment_file(self.home), wiring.shared)
         self.info = StackInfo(
@@ -137,7 +140,8 @@ class Supervisor:
         with self.report.step("Migrations"):
             await upgrade(services.sqlalchemy_url(database_url))
 
-    async def _start_temporal(self, ports: Mapping[str, int]) -> None:
+    async def _start_temporal(self) -> None:
+        ports = self.ports
         address = f"{LOCALHOST}:{ports['temporal']}"
         detail = f"{address}, UI http://{LOCALHOST}:{ports['temporal_ui']}"
         command = temporal.server_command(
@@ -150,9 +154,8 @@ class Supervisor:
             ready = lambda: temporal.is_ready(address)  # noqa: E731
             await self._launch(child, ready, temporal.READY_SECONDS_MAX)
 
-    async def _start_services(
-        self, wiring: Wiring, environment: Mapping[str, str], ports: Mapping[str, int]
-    ) -> None:
+    async def _start_services(self, wiring: Wiring, environment: Mapping[str, str]) -> None:
+        ports = self.ports
         children = [
             (service, service.child(self.home, environment, wiring))
             for service in services.SERVICES
@@ -245,10 +248,11 @@ async def running_stack(
     thread. Raises DevError.
     """
     home = prepare_home(home)
-    with only_one(home):
-        supervisor = Supervisor(home, throwaway=throwaway, report=report or Report())
+    environment = os.environ if environment is None else environment
+    with only_one(home), claimed_ports(environment) as ports:
+        supervisor = Supervisor(home, ports, throwaway=throwaway, report=report or Report())
         try:
-            yield await supervisor.start(os.environ if environment is None else environment)
+            yield await supervisor.start(environment)
         finally:
             await supervisor.stop()
 
@@ -256,8 +260,8 @@ async def running_stack(
 async def run_in_foreground(home: Path, report: Report) -> None:
     """`abono dev`: until Ctrl-C or SIGTERM; a second one does not wait. Raises DevError."""
     home = prepare_home(home)
-    with only_one(home):
-        await _run_until_asked(Supervisor(home, throwaway=False, report=report), report)
+    with only_one(home), claimed_ports(os.environ) as ports:
+        await _run_until_asked(Supervisor(home, ports, throwaway=False, report=report), report)
 
 
 async def _run_until_asked(supervisor: Supervisor, report: Report) -> None:

@@ -7,7 +7,7 @@ import os
 import shutil
 import sys
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -134,15 +134,15 @@ async def running_temporal(
     dynamic_config: Mapping[str, str] = FAST_DYNAMIC_CONFIG,
 ) -> AsyncIterator[str]:
     """For tests and tools: a server for the length of the block, as its address."""
-    port = port or spare_port()
-    address = f"{LOCALHOST}:{port}"
-    command = server_command(
-        port, ui_port=ui_port, database_file=database_file, dynamic_config=dynamic_config
-    )
-    child = make_child(command, log_file)
-    child.start()
-    try:
-        await child.wait_until(lambda: is_ready(address), READY_SECONDS_MAX)
-        yield address
-    finally:
-        child.stop()
+    with nullcontext(port) if port else spare_port() as chosen_port:
+        address = f"{LOCALHOST}:{chosen_port}"
+        command = server_command(
+            chosen_port, ui_port=ui_port, database_file=database_file, dynamic_config=dynamic_config
+        )
+        child = make_child(command, log_file)
+        child.start()
+        try:
+            await child.wait_until(lambda: is_ready(address), READY_SECONDS_MAX)
+            yield address
+        finally:
+            child.stop()

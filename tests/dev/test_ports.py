@@ -19,16 +19,21 @@ def busy_port() -> Iterator[int]:
         yield listener.getsockname()[1]
 
 
+def choose(**environment: str) -> dict[str, int]:
+    with ports.claimed_ports(environment) as chosen:
+        return chosen
+
+
 def test_a_busy_port_that_was_asked_for_is_one_clear_line(busy_port: int) -> None:
     with pytest.raises(PortBusy) as caught:
-        ports.choose_ports({"ABONO_API_PORT": str(busy_port)})
+        choose(ABONO_API_PORT=str(busy_port))
     assert f"Port {busy_port} (ABONO_API_PORT) is already in use." in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 def test_a_busy_default_is_replaced(busy_port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(ports.DEFAULT_PORTS, "api", busy_port)
-    chosen = ports.choose_ports({})
+    chosen = choose()
     assert chosen["api"] != busy_port
     assert len(set(chosen.values())) == len(ports.DEFAULT_PORTS)
 
@@ -37,7 +42,7 @@ def test_a_port_that_was_asked_for_is_not_given_to_another() -> None:
     usual = ports.DEFAULT_PORTS["api"]
     if not ports.is_free(usual):
         pytest.skip("somebody uses the API's usual port")
-    chosen = ports.choose_ports({"ABONO_SANDBOX_PORT": str(usual)})
+    chosen = choose(ABONO_SANDBOX_PORT=str(usual))
     assert chosen["sandbox"] == usual
     assert chosen["api"] != usual
 
@@ -45,9 +50,18 @@ def test_a_port_that_was_asked_for_is_not_given_to_another() -> None:
 @pytest.mark.parametrize("text", ["abc", "0", "70000", "-1", "80.5"])
 def test_what_is_not_a_port_is_refused_with_the_name_of_its_variable(text: str) -> None:
     with pytest.raises(DevError, match="ABONO_POSTGRES_PORT"):
-        ports.choose_ports({"ABONO_POSTGRES_PORT": text})
+        choose(ABONO_POSTGRES_PORT=text)
 
 
 def test_one_port_for_two_is_refused() -> None:
     with pytest.raises(DevError, match="ABONO_API_PORT and ABONO_SANDBOX_PORT"):
-        ports.choose_ports({"ABONO_API_PORT": "25001", "ABONO_SANDBOX_PORT": "25001"})
+        choose(ABONO_API_PORT="25001", ABONO_SANDBOX_PORT="25001")
+
+
+def test_two_stacks_that_start_together_do_not_choose_the_same() -> None:
+    """Neither listens yet, so every port still looks free to the other."""
+    with ports.claimed_ports({}) as one, ports.claimed_ports({}) as other:
+        assert not set(one.values()) & set(other.values())
+        taken = {"ABONO_API_PORT": str(one["api"])}
+        with pytest.raises(PortBusy):
+            ports.claimed_ports(taken).__enter__()

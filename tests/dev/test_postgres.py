@@ -10,9 +10,10 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from abono.dev.errors import DevError
+from abono.dev.errors import ChildFailed, DevError
 from abono.dev.ports import spare_port
 from abono.dev.postgres import EmbeddedPostgres, running_postgres, wait_until_ready
+from abono.dev.postgres_place import find_place
 
 
 @pytest.fixture
@@ -23,8 +24,14 @@ def home(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def server(home: Path) -> Iterator[EmbeddedPostgres]:
-    server = EmbeddedPostgres(home, spare_port(), throwaway=True)
+def port() -> Iterator[int]:
+    with spare_port() as chosen:
+        yield chosen
+
+
+@pytest.fixture
+def server(home: Path, port: int) -> Iterator[EmbeddedPostgres]:
+    server = EmbeddedPostgres(home, port, throwaway=True)
     assert server.prepare()
     start(server)
     yield server
@@ -73,9 +80,23 @@ async def test_a_lock_file_whose_process_is_another_one_today_does_not_stop_the_
     assert await ask(server, "SELECT 1") == 1
 
 
-async def test_a_server_left_behind_makes_way(server: EmbeddedPostgres) -> None:
-    """Its supervisor is gone without a trace; the next one finds the folder in use."""
-    successor = EmbeddedPostgres(server.child.log_file.parents[1], spare_port(), throwaway=True)
+def test_another_server_on_its_port_is_not_taken_for_it(
+    server: EmbeddedPostgres, tmp_path: Path
+) -> None:
+    stranger = EmbeddedPostgres(tmp_path, server.port, throwaway=True)
+    stranger.prepare()
+    stranger.child.start()
+    try:
+        with pytest.raises(ChildFailed, match="Address already in use"):
+            wait_until_ready(stranger)
+    finally:
+        stranger.child.stop()
+        stranger.remove()
+
+
+async def test_a_server_left_behind_makes_way(server: EmbeddedPostgres, home: Path) -> None:
+    """Its supervisor is gone without a trace; the next one finds folder and port in use."""
+    successor = EmbeddedPostgres(home, server.port, throwaway=True)
     assert not successor.prepare()
 
     start(successor)
@@ -104,7 +125,7 @@ def test_a_throwaway_server_leaves_nothing_running_and_nothing_on_disk(home: Pat
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root runs it under another account")
 def test_root_keeps_the_data_outside_of_a_closed_folder(home: Path) -> None:
     home.parent.chmod(0o700)
-    place = EmbeddedPostgres(home, spare_port()).place
+    place = find_place(home)
     assert place.refuge is not None
     assert place.account is not None
     assert home not in place.data.parents

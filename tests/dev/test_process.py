@@ -88,7 +88,7 @@ def is_running(pid: int) -> bool:
 
 
 async def test_a_killed_child_is_back_within_two_seconds(tmp_path: Path) -> None:
-    supervisor = Supervisor(tmp_path, throwaway=True, report=Report())
+    supervisor = Supervisor(tmp_path, {}, throwaway=True, report=Report())
     child = make_child(tmp_path, SLEEP)
 
     async def ready() -> bool:
@@ -109,7 +109,7 @@ async def test_a_child_that_keeps_dying_is_given_up_with_its_log(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("abono.dev.supervisor.RESTART_BACKOFF_SECONDS", (0.0,) * DEATHS_MAX)
-    supervisor = Supervisor(tmp_path, throwaway=True, report=Report())
+    supervisor = Supervisor(tmp_path, {}, throwaway=True, report=Report())
     child = make_child(tmp_path, [sys.executable, "-c", "print('broken'); raise SystemExit(3)"])
     started = iter([True])
 
