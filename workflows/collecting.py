@@ -19,6 +19,8 @@ with workflow.unsafe.imports_passed_through():
     from workflows.options import RECORD_RETRY, RECORD_TIMEOUT
     from workflows.resolve_attempt import ResolveAttemptWorkflow
 
+FIRST_INVOICE = "first-invoice"
+
 
 class BillingClockSteps(Protocol):
     """What a billing clock does when something happens. Each call leaves the desk ready to commit."""
@@ -97,12 +99,12 @@ async def choose_route(desk: Desk) -> None:
 
 def new_invoice(desk: Desk, *, due_at: datetime, first: bool, amount_minor: int) -> OpenInvoice:
     invoice = OpenInvoice(
-        invoice_id=desk.id_for("first-invoice") if first else workflow.uuid7(),
+        invoice_id=desk.id_for(FIRST_INVOICE) if first else workflow.uuid7(),
         amount_minor=amount_minor,
         currency=desk.terms.currency,
         first=first,
         due_at=due_at,
-        created_at=workflow.now(),
+        created_at=min(workflow.now(), due_at),
     )
     desk.state.invoice = invoice
     desk.touch()

@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
-from uuid import UUID, uuid5
+from uuid import UUID
 
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
     from activities.signatures import AttemptResult
+    from models.ids import derived_id
     from models.moments import Moment, next_moment, paid_until
     from models.outcomes import FallbackReason, OutcomeClass, ProviderName
     from models.settlement import Settlement
@@ -82,9 +83,11 @@ class Desk:
     def next_moment(self) -> Moment | None:
         return next_moment(self.terms, self.state)
 
-    def id_for(self, name: str) -> UUID:
-        """An id that is the same whenever the same thing is heard of again."""
-        return uuid5(self.terms.subscription_id, name)
+    def id_for(self, name: str, at: datetime | None = None) -> UUID:
+        """An id that is the same whenever the same thing is heard of again; `at` is when it began
+        (by default when the subscription did)."""
+        began = at or self.state.created_at or workflow.now()
+        return derived_id(self.terms.subscription_id, name, began)
 
     # What changed -----------------------------------------------------------------------------
 

@@ -36,6 +36,7 @@ with workflow.unsafe.imports_passed_through():
     from models.states import InvoiceStatus, SubscriptionEvent, SubscriptionStatus
     from models.subscription import InvoiceProjection, OpenInvoice
     from workflows.collecting import (
+        FIRST_INVOICE,
         choose_route,
         give_up,
         new_invoice,
@@ -290,7 +291,9 @@ class ProviderClock:
         invoice.provider_invoice_id = snapshot.provider_invoice_id
         invoice.declines = snapshot.attempt_count - 1
         desk.attempt(
-            desk.id_for(f"{snapshot.provider_invoice_id}#{snapshot.attempt_count}"),
+            desk.id_for(
+                f"{snapshot.provider_invoice_id}#{snapshot.attempt_count}", snapshot.created_at
+            ),
             invoice,
             OutcomeClass.DECLINED,
             provider=snapshot.provider,
@@ -315,7 +318,9 @@ class ProviderClock:
         attempt_id = attempt.attempt_id if attempt is not None else invoice.attempt_id
         when = paid_at(workflow.now(), captures)
         if attempt is None and captures:
-            attempt_id = attempt_id or desk.id_for(f"{snapshot.provider_invoice_id}#paid")
+            attempt_id = attempt_id or desk.id_for(
+                f"{snapshot.provider_invoice_id}#paid", snapshot.created_at
+            )
             desk.attempt(
                 attempt_id,
                 invoice,
@@ -426,9 +431,13 @@ class ProviderClock:
         state = self._desk.state
         if self._is_open(snapshot) and state.invoice is not None:
             return state.invoice
-        name = "first-invoice" if snapshot.first else snapshot.provider_invoice_id
+        invoice_id = (
+            self._desk.id_for(FIRST_INVOICE)
+            if snapshot.first
+            else self._desk.id_for(snapshot.provider_invoice_id, snapshot.created_at)
+        )
         return OpenInvoice(
-            invoice_id=self._desk.id_for(name),
+            invoice_id=invoice_id,
             provider_invoice_id=snapshot.provider_invoice_id,
             amount_minor=snapshot.amount_minor,
             currency=snapshot.currency,
