@@ -88,6 +88,7 @@ def redact_event(
 ) -> MutableMapping[str, Any]:
     """A structlog processor: the event without secrets."""
     redacted: MutableMapping[str, Any] = redact(event)
+    redacted.pop("color_message", None)  # uvicorn's second copy of its message, for terminals.
     return redacted
 
 
