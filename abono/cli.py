@@ -6,7 +6,6 @@ Exit codes: 0 done, 1 it could not be done, 2 the command line was wrong, 130 in
 from __future__ import annotations
 
 import asyncio
-import inspect
 import os
 import sys
 from collections.abc import Coroutine
@@ -73,7 +72,7 @@ def demo() -> int:
     """Play a subscription's life against the running stack (starts one when none runs)."""
     import abono.demo
 
-    return _exit_code(abono.demo.run())
+    return asyncio.run(abono.demo.run())
 
 
 @app.command()
@@ -182,11 +181,6 @@ def _configure_logging(settings: Settings) -> None:
     from abono.logging import configure_logging
 
     configure_logging(settings.log_level, json=not sys.stderr.isatty())
-
-
-def _exit_code(result: Any) -> int:
-    finished = asyncio.run(result) if inspect.iscoroutine(result) else result
-    return finished if isinstance(finished, int) else 0
 
 
 def _run_on_uvloop(work: Coroutine[Any, Any, Result]) -> Result:
