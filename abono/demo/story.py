@@ -1,0 +1,339 @@
+"""The story: who does what, and what must then be so. Everything goes over HTTP, as in real life."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from abono.demo.checks import Account, BookLine, Promise, StepFailed, balance, expect
+from abono.demo.engine import Answer, Engine
+from abono.demo.telling import Telling
+from abono.demo.views import Organization, PaymentMethod, Plan, Subscription
+from abono.demo.wording import MEXICO_CITY, amount, in_groups, local_day
+from abono.demo.world import World
+from models.money import Money
+
+USD_PRICE = Money(amount_minor=1_900, currency="USD")
+MXN_PRICE = Money(amount_minor=19_900, currency="MXN")
+NOTHING = Money(amount_minor=0, currency="MXN")
+AUSTIN = "America/Chicago"
+
+
+@dataclass(frozen=True)
+class Part:
+    """Somebody in the story, and what must have become of the subscription in the end."""
+
+    promise: Promise
+    subscription: Subscription
+
+
+@dataclass
+class Scene:
+    """What the chapters share. `cast` fills up in order of appearance."""
+
+    engine: Engine
+    world: World
+    telling: Telling
+    plan: Plan | None = None
+    cast: list[Part] = field(default_factory=list)
+
+    @property
+    def pro(self) -> Plan:
+        if self.plan is None:
+            raise StepFailed("a plan on sale", "none")
+        return self.plan
+
+    def where(self, subscription: Subscription) -> tuple[str, ...]:
+        return self.engine.places.of(subscription)
+
+    async def subscribe(
+        self, organization: Organization, pays_by: str, *, ends: str, paid: Money
+    ) -> Answer[Subscription]:
+        answer = await self.engine.subscribe(organization, self.pro, pays_by)
+        name = organization.name.split()[0]
+        self.cast.append(Part(Promise(name, pays_by, ends, paid), answer.value))
+        return answer
+
+
+@dataclass(frozen=True)
+class Chapter:
+    title: str
+    play: Callable[[Scene], Awaitable[None]]
+
+
+# 1 -------------------------------------------------------------------------------------------
+
+
+async def price_list(scene: Scene) -> None:
+    scene.plan = await scene.engine.create_plan("Pro", [USD_PRICE, MXN_PRICE])
+    scene.telling.say("Abono", f"sells [bold]Pro[/]: ${USD_PRICE} or ${MXN_PRICE} a month")
+
+
+# 2 -------------------------------------------------------------------------------------------
+
+
+async def austin(scene: Scene) -> None:
+    engine, telling = scene.engine, scene.telling
+    abby = await engine.create_organization("Abby Walker", country="US", time_zone=AUSTIN)
+    card = await engine.add_card(abby, "pm_card_visa")
+    telling.say("Abby", f"in Austin, Texas, adds her card, {_shown_card(card)}")
+    three_months = Money(amount_minor=3 * USD_PRICE.amount_minor, currency=USD_PRICE.currency)
+    answer = await scene.subscribe(abby, "card", ends="active", paid=three_months)
+    opened = await engine.until(answer.value, "her subscription to be active", _is("active"))
+    price = amount(opened.amount_minor, opened.currency)
+    telling.say("Abby", f"subscribes to Pro for {price} a month → {_active_until(opened, AUSTIN)}")
+    telling.link(engine.places.workflow(opened.workflow_id))
+    await _renewed(scene, opened)
+
+
+async def _renewed(scene: Scene, opened: Subscription) -> None:
+    telling = scene.telling
+    await scene.world.renew(opened, "paid")
+    renewed = await scene.engine.until(
+        opened, "the renewal to be booked: active, a period further", _moved_on(opened)
+    )
+    telling.say("Stripe", f"a month later charges her card → {_active_until(renewed, AUSTIN)}")
+    await scene.world.renew(opened, "failed")
+    late = await scene.engine.until(opened, "past_due after the declined renewal", _is("past_due"))
+    telling.say("Stripe", "one more month, and her bank declines → [yellow]past_due[/]")
+    await _recovered(scene, renewed, late)
+
+
+async def _recovered(scene: Scene, renewed: Subscription, late: Subscription) -> None:
+    engine, telling, access = scene.engine, scene.telling, late.access_until
+    if access is None or access <= datetime.now(UTC):
+        raise StepFailed("access during the grace period", str(access), scene.where(late))
+    telling.say("Abono", f"keeps the door open for her until {local_day(access, AUSTIN)}")
+    abby = await engine.organization_of(late)
+    card = await engine.add_card(abby, "pm_card_mastercard")
+    await engine.retry(late, card)
+    telling.say("Abby", f"adds a {_shown_card(card)} and asks to be charged again")
+    saved = await engine.until(late, "active again, the missed period paid", _moved_on(renewed))
+    telling.say("Stripe", f"charges the new card → {_active_until(saved, AUSTIN)}")
+
+
+# 3 -------------------------------------------------------------------------------------------
+
+
+async def mexico_city(scene: Scene) -> None:
+    await _beatriz_pays(scene)
+    await _carlos_is_late(scene)
+    await _diana_cancels(scene)
+    await _elena_transfers(scene)
+
+
+async def _beatriz_pays(scene: Scene) -> None:
+    telling = scene.telling
+    subscription = await _voucher_for(scene, "Beatriz Luna", ends="active", paid=MXN_PRICE)
+    telling.say("Beatriz", "in Mexico City, wants to pay Pro in cash: here is her voucher")
+    telling.link(scene.engine.places.workflow(subscription.workflow_id))
+    if subscription.next_action is not None:
+        telling.slip("Beatriz Luna", subscription.next_action)
+    await _pays(scene, "Beatriz", subscription, "pays it at an OXXO")
+
+
+async def _carlos_is_late(scene: Scene) -> None:
+    telling = scene.telling
+    first = await _voucher_for(scene, "Carlos Vega", ends="active", paid=MXN_PRICE)
+    telling.say("Carlos", f"gets voucher {_shown(first)} and forgets it on the kitchen table")
+    telling.link(scene.engine.places.workflow(first.workflow_id))
+    await scene.world.expire(_reference(first))
+    second = await scene.engine.until(
+        first,
+        f"a new voucher with another reference than {_reference(first)}",
+        lambda now: now.reference not in {None, _reference(first)},
+    )
+    await scene.world.until_status(first, _reference(first), "expired")
+    telling.say("Abono", f"sees it expire at Conekta and issues another: {_shown(second)}")
+    await _pays(scene, "Carlos", second, "pays the new one")
+
+
+async def _diana_cancels(scene: Scene) -> None:
+    telling = scene.telling
+    opened = await _voucher_for(scene, "Diana Soto", ends="canceled", paid=NOTHING)
+    telling.say("Diana", f"gets voucher {_shown(opened)}, thinks again and cancels")
+    telling.link(scene.engine.places.workflow(opened.workflow_id))
+    await scene.engine.cancel(opened)
+    await scene.engine.until(opened, "her subscription to be canceled", _is("canceled"))
+    await scene.world.until_status(opened, _reference(opened), "canceled")
+    telling.say("Abono", "voids it at Conekta: nobody can pay it by mistake → [red]canceled[/]")
+
+
+async def _elena_transfers(scene: Scene) -> None:
+    engine, telling = scene.engine, scene.telling
+    elena = await engine.create_organization("Elena Mora", country="MX")
+    answer = await scene.subscribe(elena, "spei", ends="active", paid=MXN_PRICE)
+    asked = await engine.until(
+        answer.value, "a CLABE to transfer to", lambda now: now.reference is not None
+    )
+    bank = asked.next_action.bank if asked.next_action else None
+    telling.say("Elena", f"prefers a bank transfer (SPEI): CLABE {_shown(asked)}, {bank}")
+    telling.link(engine.places.workflow(asked.workflow_id))
+    await _pays(scene, "Elena", asked, "sends it from her phone")
+
+
+# 4 -------------------------------------------------------------------------------------------
+
+
+async def lost_answers(scene: Scene) -> None:
+    """Two at the same time: both wait for an answer that never comes."""
+    with scene.telling.waiting("Conekta has done its work, but its answers never arrive …"):
+        try:
+            async with asyncio.TaskGroup() as both:
+                await _lose(scene, both, "Fernando Paz", "charges.create", "the voucher")
+                await _lose(scene, both, "Gabriela Ruiz", "orders.create", "the order")
+        except BaseExceptionGroup as problems:
+            raise problems.exceptions[0] from None
+
+
+async def _lose(
+    scene: Scene, both: asyncio.TaskGroup, customer: str, operation: str, what: str
+) -> None:
+    """Returns when the answer is lost, while the rest of this customer's story goes on."""
+    organization = await scene.engine.create_organization(customer, country="MX")
+    await scene.world.lose_answer("conekta", operation)
+    both.create_task(_survive(scene, organization))
+    await scene.world.until_answer_lost("conekta", operation)
+    name = customer.split()[0]
+    scene.telling.say(name, f"subscribes; Conekta makes {what}, then the line goes dead")
+
+
+async def _survive(scene: Scene, organization: Organization) -> None:
+    engine, telling, name = scene.engine, scene.telling, organization.name.split()[0]
+    answer = await scene.subscribe(organization, "oxxo", ends="active", paid=MXN_PRICE)
+    telling.say("Abono", _honest(scene, name, answer))
+    telling.link(engine.places.workflow(answer.value.workflow_id))
+    found = await engine.until(
+        answer.value, "the voucher to be found", lambda now: now.reference is not None
+    )
+    await _one_live_voucher(scene, found)
+    telling.say("Abono", f"has asked Conekta: {name} has one live voucher, {_shown(found)}")
+    await _pays(scene, name, found, "pays it")
+
+
+def _honest(scene: Scene, name: str, answer: Answer[Subscription]) -> str:
+    """Either it is known what to pay, or it is said that it is not."""
+    value, waited = answer.value, f"after {answer.seconds:.1f} s"
+    where = scene.where(value)
+    if answer.is_settled:
+        expect(value.reference is not None, "a voucher in a 201", value.summary(), where)
+        return f"answers {name}'s app {waited}: [bold]201[/], here is the voucher"
+    expect(value.status == "incomplete", "incomplete in a 202", value.summary(), where)
+    return f"answers {name}'s app {waited}: [bold]202[/], accepted, not known yet"
+
+
+async def _one_live_voucher(scene: Scene, subscription: Subscription) -> None:
+    book = await scene.world.movements(subscription)
+    live = [m.reference for m in book if m.kind == "charge" and m.status == "pending"]
+    expect(
+        live == [subscription.reference],
+        f"exactly one live voucher, {subscription.reference}",
+        ", ".join(map(str, live)) or "none",
+        scene.where(subscription),
+    )
+
+
+# 5 -------------------------------------------------------------------------------------------
+
+
+async def the_books(scene: Scene) -> None:
+    lines = balance([await _account(scene, part) for part in scene.cast])
+    scene.telling.books(lines)
+    places = scene.engine.places
+    scene.telling.links(
+        (part.promise.customer, places.workflow(part.subscription.workflow_id))
+        for part in scene.cast
+    )
+    _refuse_bad_books(scene, lines)
+
+
+async def _account(scene: Scene, part: Part) -> Account:
+    return Account(
+        promise=part.promise,
+        status=(await scene.engine.read(part.subscription)).status,
+        movements=await scene.world.movements(part.subscription),
+        invoices=await scene.engine.invoices(part.subscription),
+    )
+
+
+def _refuse_bad_books(scene: Scene, lines: list[BookLine]) -> None:
+    bad = [
+        (line, part.subscription)
+        for line, part in zip(lines, scene.cast, strict=True)
+        if not line.good
+    ]
+    where = tuple(place for _, subscription in bad for place in scene.where(subscription)[:1])
+    got = "; ".join(f"{line.customer}: {', '.join(line.complaints)}" for line, _ in bad)
+    expect(not bad, "books that agree to the centavo", got, where)
+
+
+# Shared --------------------------------------------------------------------------------------
+
+
+async def _voucher_for(scene: Scene, customer: str, *, ends: str, paid: Money) -> Subscription:
+    """Somebody subscribes with OXXO and has a voucher in hand."""
+    organization = await scene.engine.create_organization(customer, country="MX")
+    answer = await scene.subscribe(organization, "oxxo", ends=ends, paid=paid)
+    subscription = await scene.engine.until(
+        answer.value, "a voucher to pay", lambda now: now.reference is not None
+    )
+    if subscription.fallback is not None:
+        other = subscription.fallback.fallback_provider.capitalize()
+        scene.telling.say("Abono", f"could not reach Conekta, so {other} issues this voucher")
+    else:
+        found, where = subscription.provider, scene.where(subscription)
+        expect(found == "conekta", "a voucher from Conekta", found, where)
+    return subscription
+
+
+async def _pays(scene: Scene, name: str, subscription: Subscription, how: str) -> None:
+    await scene.world.pay(_reference(subscription))
+    paid = await scene.engine.until(
+        subscription, f"{name}'s payment to make the subscription active", _is("active")
+    )
+    scene.telling.say(name, f"{how} → {_active_until(paid, MEXICO_CITY)}")
+
+
+def _is(status: str) -> Callable[[Subscription], bool]:
+    return lambda now: now.status == status
+
+
+def _moved_on(earlier: Subscription) -> Callable[[Subscription], bool]:
+    """Active, and paid for longer than it was."""
+    before = earlier.current_period_end
+
+    def further(now: Subscription) -> bool:
+        end = now.current_period_end
+        return now.status == "active" and before is not None and end is not None and end > before
+
+    return further
+
+
+def _active_until(subscription: Subscription, time_zone: str) -> str:
+    end = subscription.current_period_end
+    if end is None:
+        return "[green]active[/]"
+    return f"[green]active[/] until {local_day(end, time_zone)}"
+
+
+def _reference(subscription: Subscription) -> str:
+    return subscription.reference or ""
+
+
+def _shown_card(card: PaymentMethod) -> str:
+    return f"{(card.brand or 'card').capitalize()} •••• {card.last4}"
+
+
+def _shown(subscription: Subscription) -> str:
+    return f"[bold]{in_groups(_reference(subscription))}[/]"
+
+
+STORY = (
+    Chapter("The price list", price_list),
+    Chapter("Austin: a card, through Stripe", austin),
+    Chapter("Mexico City: cash and transfers, through Conekta", mexico_city),
+    Chapter("Two answers get lost", lost_answers),
+    Chapter("The books", the_books),
+)
