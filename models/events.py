@@ -7,13 +7,19 @@ from enum import StrEnum
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 from models.outcomes import ProviderName
-from models.snapshots import InvoiceSnapshot, PaymentSnapshot, SubscriptionSnapshot
+from models.snapshots import (
+    GrantSnapshot,
+    InvoiceSnapshot,
+    PaymentSnapshot,
+    SubscriptionSnapshot,
+)
 
 
 class EventKind(StrEnum):
     PAYMENT = "payment"  # A voucher, transfer or single charge changed.
     INVOICE = "invoice"  # An invoice of the provider's clock changed.
     SUBSCRIPTION = "subscription"  # A subscription of the provider's clock changed.
+    BENEFIT = "benefit"  # A benefit was granted, waits for the customer, or was taken away.
     LOOK = "look"  # Something of ours moved but the payload does not say enough: read it.
     IGNORED = "ignored"  # Nothing in it for us (a ping, a customer edit): stored, not dispatched.
 
@@ -21,7 +27,8 @@ class EventKind(StrEnum):
 class ProviderEvent(BaseModel):
     """One webhook. The event says "look"; the snapshot inside says what was seen when it was sent.
 
-    `subscription_id` and `attempt_id` are ours, as far as the object carried them in its metadata.
+    `subscription_id`, `attempt_id` and `organization_id` are ours, as far as the object (or its
+    customer) carried them.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -35,9 +42,11 @@ class ProviderEvent(BaseModel):
     livemode: bool = False
     subscription_id: str | None = None
     attempt_id: str | None = None
+    organization_id: str | None = None
     provider_subscription_id: str | None = None
     provider_invoice_id: str | None = None
     provider_payment_id: str | None = None
     payment: PaymentSnapshot | None = None
     invoice: InvoiceSnapshot | None = None
     subscription: SubscriptionSnapshot | None = None
+    grant: GrantSnapshot | None = None

@@ -20,6 +20,7 @@ class Instrument(StrEnum):
     CARD = "card"
     OXXO = "oxxo"
     SPEI = "spei"
+    CHECKOUT = "checkout"  # A page that the provider hosts: the customer chooses there.
 
 
 class OutcomeClass(StrEnum):

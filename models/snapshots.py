@@ -108,6 +108,26 @@ class SubscriptionSnapshot(_Snapshot):
     latest_invoice: InvoiceSnapshot | None = None
 
 
+class GrantSnapshot(_Snapshot):
+    """A benefit (a role, a repository, a key) that a customer has, waits for, or had.
+
+    The same benefit may be granted several times over, by several purchases: access ends only when
+    no grant of it is left. A grant that waits for the customer (who has to connect an account) is
+    neither granted nor revoked and says why in `error_code`.
+    """
+
+    provider: ProviderName
+    provider_grant_id: str
+    provider_benefit_id: str
+    provider_customer_id: str
+    organization_id: str | None = None  # Ours, as far as the provider's customer carries it.
+    is_granted: bool
+    is_revoked: bool
+    error_code: str | None = None
+    granted_at: AwareDatetime | None = None
+    revoked_at: AwareDatetime | None = None
+
+
 class RefundSnapshot(_Snapshot):
     provider: ProviderName
     provider_refund_id: str

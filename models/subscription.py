@@ -29,6 +29,7 @@ CLOCK_BY_INSTRUMENT: dict[Instrument, BillingClock] = {
     Instrument.CARD: BillingClock.PROVIDER,
     Instrument.OXXO: BillingClock.ENGINE,
     Instrument.SPEI: BillingClock.ENGINE,
+    Instrument.CHECKOUT: BillingClock.ENGINE,
 }
 
 

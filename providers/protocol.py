@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Protocol
+from typing import Any, Protocol
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
@@ -25,6 +25,7 @@ from models.events import ProviderEvent
 from models.outcomes import FallbackReason, Instrument, OutcomeClass, ProviderName
 from models.snapshots import (
     Decline,
+    GrantSnapshot,
     InvoiceSnapshot,
     PaymentMethodSnapshot,
     PaymentSnapshot,
@@ -111,6 +112,9 @@ class Capability(StrEnum):
     CANCEL_AT_PERIOD_END = "cancel_at_period_end"
     TRIAL = "trial"
     RETRY_INVOICE = "retry_invoice"
+    HOSTED_CHECKOUT = "hosted_checkout"  # A page of the provider's on which the customer pays.
+    PRODUCT = "product"
+    BENEFIT = "benefit"  # The provider hands out what was bought: a role, a repository, a key.
 
 
 class Capabilities(BaseModel):
@@ -197,6 +201,52 @@ class RefundDraft(_Request):
     already_refunded_minor: int  # What we know of: providers without keys compare before they retry.
 
 
+class ProductDraft(_Request):
+    """Something sold once. The benefits are handed out by the provider to whoever buys it."""
+
+    product_id: str
+    name: str
+    amount_minor: int
+    currency: str
+    provider_benefit_ids: tuple[str, ...] = ()
+
+
+class BenefitDraft(_Request):
+    """`type` and `properties` are the provider's own words, passed on as they are."""
+
+    benefit_id: str
+    type: str
+    description: str
+    properties: dict[str, Any] = {}
+
+
+class CheckoutDraft(_Request):
+    """A page for one payment. `provider_product_id` None: the provider needs no product for it."""
+
+    attempt_id: str
+    invoice_id: str
+    organization_id: str
+    subscription_id: str | None = None
+    purchase_id: str | None = None
+    provider_customer_id: str
+    provider_product_id: str | None = None
+    description: str
+    amount_minor: int
+    currency: str
+    success_url: str
+    expires_at: AwareDatetime  # As near as the provider can: the snapshot says when it really ends.
+    customer_ip_address: str | None = None
+
+
+class GrantDraft(_Request):
+    """A benefit given to a customer without a sale."""
+
+    grant_id: str
+    organization_id: str
+    provider_customer_id: str
+    provider_benefit_id: str
+
+
 class PaymentProvider(Protocol):
     """One account at one provider. Objects are safe to share within one event loop."""
 
@@ -276,6 +326,27 @@ class PaymentProvider(Protocol):
         `succeeded` when the customer was faster."""
 
     async def refund(self, draft: RefundDraft) -> RefundSnapshot: ...
+
+    async def ensure_product(self, draft: ProductDraft, *, retry: bool = False) -> str:
+        """The provider's product id; one that was made before is found again."""
+
+    async def ensure_benefit(self, draft: BenefitDraft, *, retry: bool = False) -> str:
+        """The provider's benefit id; one that was made before is found again."""
+
+    async def create_checkout(self, draft: CheckoutDraft, *, retry: bool = False) -> PaymentSnapshot:
+        """A `pending` snapshot whose `next_action` is a redirect to the page; `get_payment` and
+        `cancel_payment` work with its id. One step instead of two: when the answer is lost there may
+        be a page, but nobody has its address, so it counts as *not attempted* and never *unknown*."""
+
+    async def grant_benefit(self, draft: GrantDraft, *, retry: bool = False) -> GrantSnapshot:
+        """Give the benefit; one that was given before under this customer is found again."""
+
+    async def revoke_benefit(self, draft: GrantDraft) -> GrantSnapshot:
+        """Take away what `grant_benefit` gave. A benefit that came with a purchase cannot be taken
+        away alone: ProviderFailure(UNSUPPORTED) says what to do instead."""
+
+    async def list_grants(self, provider_customer_id: str) -> list[GrantSnapshot]:
+        """Every grant that the customer has or had, whatever it came from."""
 
     def parse_webhook(self, raw: bytes, headers: Mapping[str, str]) -> ProviderEvent:
         """Verify the raw bytes in constant time and translate. Raises WebhookRejected when the

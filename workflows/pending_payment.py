@@ -36,7 +36,12 @@ with workflow.unsafe.imports_passed_through():
 # is confirmed by the next business day), and after the last look the voucher is voided.
 LOOK_AGAIN = timedelta(hours=6)
 # A transfer is there within minutes or was never sent, so its deadline is ours to enforce at once.
-LOOKS_AFTER_EXPIRY_MAX = {Instrument.OXXO: 12, Instrument.SPEI: 1, Instrument.CARD: 1}
+LOOKS_AFTER_EXPIRY_MAX = {
+    Instrument.OXXO: 12,
+    Instrument.SPEI: 1,
+    Instrument.CARD: 1,
+    Instrument.CHECKOUT: 1,
+}
 
 
 @workflow.defn
