@@ -20,6 +20,7 @@ from temporalio.client import (
     WithStartWorkflowOperation,
     WorkflowFailureError,
     WorkflowUpdateFailedError,
+    WorkflowUpdateHandle,
     WorkflowUpdateStage,
 )
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
@@ -144,7 +145,7 @@ class Commands:
         deadline = loop.time() + self.wait_seconds
         handle = self.client.get_workflow_handle(workflow_id)
 
-        async def start() -> object:
+        async def start() -> WorkflowUpdateHandle[CommandResult]:
             return await handle.start_update(
                 name,
                 command,
@@ -154,16 +155,15 @@ class Commands:
             )
 
         try:
-            await self._within(self.wait_seconds, start)
+            update = await self._within(self.wait_seconds, start)
         except TemporalAway:
             raise Unavailable(
                 "The command was not accepted in time. Send it again, with the same Idempotency-Key."
             ) from None
-        update = handle.get_update_handle(update_id, result_type=CommandResult)
         try:
             return await self._within(deadline - loop.time(), update.result)
-        except TemporalAway:
-            return None
+        except (TemporalAway, WorkflowGone):
+            return None  # It was accepted: what became of it stands in the row.
 
     async def add_payment_method(
         self, request: AddPaymentMethodInput

@@ -33,9 +33,9 @@ NOT_OURS_TRIES = 3
 PATIENCE = timedelta(hours=24)
 
 _PAID_BY_HAND = frozenset({Instrument.OXXO, Instrument.SPEI})
-# What a paid attempt is followed by and adds nothing to it. Money that goes back has other names, and
-# must never be taken for old news.
-_ECHOES = (".created", ".paid", ".succeeded", ".pending_confirmation")
+# Come beside the payment's own event and add nothing to a paid attempt. Listed one by one: refunds and
+# disputes are looks too, and must never be taken for old news.
+_ECHOES = frozenset({"charge.created", "charge.paid"})
 _UNPAID_ENDS = frozenset({PaymentStatus.DECLINED, PaymentStatus.EXPIRED, PaymentStatus.CANCELED})
 
 
@@ -155,7 +155,7 @@ def is_nothing_new(event: ProviderEvent, target: Target, facts: EventFacts) -> b
     if event.kind is EventKind.LOOK:
         attempt = find_attempt(event, facts)
         paid = attempt is not None and attempt.outcome == OutcomeClass.SUCCEEDED
-        return paid and event.event_type.endswith(_ECHOES)
+        return paid and event.event_type in _ECHOES
     return False
 
 

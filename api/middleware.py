@@ -23,6 +23,7 @@ REQUEST_ID_HEADER = "X-Request-Id"
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._\-]{8,64}")
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _PAGES = ("/docs", "/redoc")  # Pages for people: they load scripts, the API's answers do not.
+_PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
 _SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
@@ -48,7 +49,10 @@ class _Exchange:
     @property
     def route(self) -> str:
         """`/api/v1/billing/plans/{plan_id}`: never the path itself, which is the caller's text."""
-        return str(getattr(self.scope.get("route"), "path", "unmatched"))
+        if "route" not in self.scope:
+            return "unmatched"
+        names = {value: f"{{{name}}}" for name, value in self.scope["path_params"].items()}
+        return "/".join(names.get(part, part) for part in self.scope["path"].split("/"))
 
 
 class EdgeMiddleware:
@@ -95,7 +99,8 @@ class EdgeMiddleware:
         metrics = self._context.metrics
         metrics.requests.labels(method, route, str(exchange.status)).inc()
         metrics.request_seconds.labels(method, route).observe(seconds)
-        _log.info(
+        log = _log.debug if route in _PROBES else _log.info
+        log(
             "request",
             method=method,
             route=route,

@@ -45,7 +45,14 @@ _MEANINGS = {
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The `responses` of a route."""
-    return {
+    any_other: dict[int | str, dict[str, Any]] = {
+        "default": {
+            "model": Problem,
+            "description": "Any other problem.",
+            "content": {PROBLEM_MEDIA_TYPE: {}},
+        }
+    }
+    return any_other | {
         status: {
             "model": Problem,
             "description": _MEANINGS[status],

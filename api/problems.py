@@ -21,6 +21,9 @@ from models.errors import AbonoError, InvalidRequest, NotFound, Unavailable
 
 PROBLEM_MEDIA_TYPE = "application/problem+json"
 
+# The innermost ones: above them there is only the framework.
+_FRAMES_MAX = 10
+
 _log = structlog.get_logger("abono.api")
 
 # Pydantic's own messages for these name the rule and never the value.
@@ -150,7 +153,7 @@ def unexpected(error: Exception, *, route: str) -> Response:
 
 def log_unexpected(event: str, error: BaseException, **details: Any) -> None:
     """Where it happened and what kind it was. Not the message: that may hold what a caller sent."""
-    frames = traceback.extract_tb(error.__traceback__)
+    frames = traceback.extract_tb(error.__traceback__)[-_FRAMES_MAX:]
     _log.error(
         event,
         error=type(error).__name__,

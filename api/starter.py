@@ -51,7 +51,7 @@ class Starter:
         while True:
             try:
                 await self.run_once()
-                await self._clean()
+                await self.clean()
             except Exception as error:
                 if not is_database_away(error):
                     log_unexpected("starter pass failed", error)
@@ -102,7 +102,8 @@ class Starter:
             _log.info("starting what was accepted", kind=kind, count=len(items))
             await asyncio.gather(*(one(item) for item in items))
 
-    async def _clean(self) -> None:
+    async def clean(self) -> None:
+        """Forget keys that nobody will use again; once an hour is enough."""
         moment = now()
         if self._cleaned_at is not None and moment - self._cleaned_at < _CLEANING_PAUSE:
             return

@@ -12,6 +12,7 @@ from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import select
+from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.auth import Principal
@@ -50,7 +51,7 @@ async def subscription_view(
 async def _load(session: AsyncSession, ids: list[UUID], principal: Principal) -> _Belongings:
     newest = (
         select(Invoice.subscription_id, Invoice.id)
-        .distinct(Invoice.subscription_id)
+        .ext(distinct_on(Invoice.subscription_id))
         .where(Invoice.subscription_id.in_(ids), Invoice.application_id == principal.application_id)
         .order_by(Invoice.subscription_id, Invoice.invoice_date.desc(), Invoice.id.desc())
     )

@@ -1,0 +1,137 @@
+"""Workflows of the right names that do what a test tells them: the seam is Temporal's address.
+
+What a stand-in does is decided by the plan's name, which is in the terms.
+"""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from temporalio import workflow
+from temporalio.exceptions import ApplicationError
+
+from models.commands import (
+    AddPaymentMethodInput,
+    Cancel,
+    CommandResult,
+    Open,
+    PaymentMethodResult,
+    ProviderEvents,
+    Resume,
+    RetryPayment,
+    SubscriptionInput,
+)
+from models.states import SubscriptionStatus
+
+SLOW_PLAN = "Slow"  # Its opening is not known before `release`.
+
+
+@workflow.defn(name="SubscriptionWorkflow")
+class StandInSubscription:
+    @workflow.init
+    def __init__(self, start: SubscriptionInput) -> None:
+        self._slow = start.terms.plan_name == SLOW_PLAN
+        self._released = False
+        self._over = False
+        self._batches: list[list[UUID]] = []
+        self._said: list[str] = []
+
+    @workflow.run
+    async def run(self, start: SubscriptionInput) -> str:
+        await workflow.wait_condition(lambda: self._over)
+        await workflow.wait_condition(workflow.all_handlers_finished)
+        return start.terms.plan_name
+
+    @workflow.update
+    async def open(self, command: Open) -> CommandResult:
+        self._said.append(f"open by {command.actor}")
+        if self._slow:
+            await workflow.wait_condition(lambda: self._released)
+        return CommandResult(status=SubscriptionStatus.ACTIVE, settled=True)
+
+    @workflow.update
+    async def cancel(self, command: Cancel) -> CommandResult:
+        self._said.append(f"cancel by {command.actor}")
+        self._over = command.immediately
+        return CommandResult(status=SubscriptionStatus.CANCELED, settled=True)
+
+    @workflow.update
+    async def resume(self, command: Resume) -> CommandResult:
+        return CommandResult(status=SubscriptionStatus.ACTIVE, settled=True)
+
+    @resume.validator
+    def _refuse(self, command: Resume) -> None:
+        raise ApplicationError("there is nothing to take back", type="conflict", non_retryable=True)
+
+    @workflow.update
+    async def retry_payment(self, command: RetryPayment) -> CommandResult:
+        await workflow.wait_condition(lambda: self._released)
+        return CommandResult(status=SubscriptionStatus.ACTIVE, settled=True)
+
+    @workflow.signal
+    def provider_events(self, batch: ProviderEvents) -> None:
+        self._batches.append([event.id for event in batch.events])
+        self._said += [f"{e.event.event_type} of {e.event.subscription_id}" for e in batch.events]
+
+    @workflow.signal
+    def release(self) -> None:
+        self._released = True
+
+    @workflow.query
+    def batches(self) -> list[list[UUID]]:
+        return self._batches
+
+    @workflow.query
+    def said(self) -> list[str]:
+        return self._said
+
+
+@workflow.defn(name="PendingPaymentWorkflow")
+class StandInPayment:
+    @workflow.init
+    def __init__(self) -> None:
+        self._batches: list[list[UUID]] = []
+        self._over = False
+
+    @workflow.run
+    async def run(self) -> None:
+        await workflow.wait_condition(lambda: self._over)
+
+    @workflow.signal
+    def provider_events(self, batch: ProviderEvents) -> None:
+        self._batches.append([event.id for event in batch.events])
+
+    @workflow.signal
+    def finish(self) -> None:
+        self._over = True
+
+    @workflow.query
+    def batches(self) -> list[list[UUID]]:
+        return self._batches
+
+
+@workflow.defn(name="PaymentMethodWorkflow")
+class StandInPaymentMethod:
+    """Waits for a verdict: the test plays the activity that writes the row."""
+
+    def __init__(self) -> None:
+        self._result: PaymentMethodResult | None = None
+
+    @workflow.run
+    async def run(self, request: AddPaymentMethodInput) -> PaymentMethodResult:
+        await workflow.wait_condition(lambda: self._result is not None)
+        return self._result or PaymentMethodResult(status="failed")
+
+    @workflow.signal
+    def decide(self, result: PaymentMethodResult) -> None:
+        self._result = result
+
+
+@workflow.defn(name="LatePaymentWorkflow")
+class StandInLatePayment:
+    @workflow.run
+    async def run(self, events: ProviderEvents) -> list[str]:
+        return [f"{e.event.event_type} of {e.event.subscription_id}" for e in events.events]
+
+
+STANDINS = [StandInSubscription, StandInPayment, StandInPaymentMethod, StandInLatePayment]
