@@ -39,6 +39,7 @@ from providers.protocol import (
     RefundDraft,
     SubscriptionDraft,
 )
+from providers.refusals import NoBenefits, NoCheckout
 
 if TYPE_CHECKING:
     import urllib3
@@ -73,7 +74,7 @@ _CLOSED_STATUSES = frozenset(
 )
 
 
-class ConektaProvider:
+class ConektaProvider(NoCheckout, NoBenefits):
     """One Conekta account; `providers.protocol.PaymentProvider`.
 
     `api_base` and `version_header` point it at Digital FEMSA's nearly identical API as well.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from providers.protocol import Capabilities, Capability
+from providers.refusals import NO_BENEFITS
 
 CURRENCY = "MXN"
 
@@ -12,6 +13,11 @@ NO_CARDS = (
 NO_SUBSCRIPTIONS = (
     "Conekta's own subscriptions are not connected: let the engine bill by OXXO or SPEI, "
     "or use Stripe for card subscriptions"
+)
+
+NO_CHECKOUT = (
+    "Conekta's hosted page is not connected: collect by OXXO or SPEI here, "
+    "or use Stripe's or Polar's page"
 )
 
 # CASH_REFUND is not claimed. Conekta's call accepts a cash order, and `refund` makes that call when
@@ -30,5 +36,8 @@ CAPABILITIES = Capabilities(
         Capability.CANCEL_AT_PERIOD_END: NO_SUBSCRIPTIONS,
         Capability.TRIAL: NO_SUBSCRIPTIONS,
         Capability.RETRY_INVOICE: NO_SUBSCRIPTIONS,
+        Capability.HOSTED_CHECKOUT: NO_CHECKOUT,
+        Capability.PRODUCT: NO_CHECKOUT,
+        Capability.BENEFIT: NO_BENEFITS,
     },
 )

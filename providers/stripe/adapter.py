@@ -27,19 +27,23 @@ from models.snapshots import (
 from providers.protocol import (
     AttachPaymentMethod,
     Capabilities,
+    CheckoutDraft,
     CustomerDraft,
     FailureKind,
     PaymentDraft,
     PlanDraft,
     PreparedSubscription,
+    ProductDraft,
     ProviderFailure,
     RefundDraft,
     SubscriptionDraft,
 )
+from providers.refusals import NoBenefits
 from providers.stripe import mapping, webhooks
 from providers.stripe.amounts import to_stripe
 from providers.stripe.calls import calling, keyed, read_back
 from providers.stripe.capabilities import CAPABILITIES
+from providers.stripe.checkout import SESSION_PREFIX, Checkouts
 from providers.stripe.client import make_client
 from providers.stripe.failures import asks_for_customer, unsupported
 from providers.stripe.payments import Payments, paid_intent_of
@@ -49,7 +53,7 @@ WITH_CLIENT_SECRET = ["latest_invoice.confirmation_secret"]
 GONE = {FailureKind.NOT_FOUND, FailureKind.REJECTED}
 
 
-class StripeProvider:
+class StripeProvider(NoBenefits):
     """One Stripe account. Belongs to the event loop in which it is first used.
 
     Every POST that makes something or moves money carries an idempotency key made of our own ids, so
@@ -69,6 +73,7 @@ class StripeProvider:
         self._client, self._transport = make_client(api_key, api_base, timeout_seconds)
         self._v1 = self._client.v1
         self._payments = Payments(self._client)
+        self._checkouts = Checkouts(self._client, self._payments)
         self._webhook_secrets = tuple(secret for secret in webhook_secrets if secret.strip())
         self._account = account
 
@@ -323,13 +328,27 @@ class StripeProvider:
         return await self._payments.commit(draft, provider_payment_id)
 
     async def get_payment(self, provider_payment_id: str) -> PaymentSnapshot:
+        if provider_payment_id.startswith(SESSION_PREFIX):
+            return await self._checkouts.get(provider_payment_id)
         return await self._payments.get(provider_payment_id)
 
     async def cancel_payment(self, provider_payment_id: str) -> PaymentSnapshot:
+        if provider_payment_id.startswith(SESSION_PREFIX):
+            return await self._checkouts.cancel(provider_payment_id)
         return await self._payments.cancel(provider_payment_id)
 
     async def refund(self, draft: RefundDraft) -> RefundSnapshot:
+        if draft.provider_payment_id.startswith(SESSION_PREFIX):
+            return await self._checkouts.refund(draft)
         return await self._payments.refund(draft)
+
+    async def ensure_product(self, draft: ProductDraft, *, retry: bool = False) -> str:
+        return await self._checkouts.ensure_product(draft)
+
+    async def create_checkout(
+        self, draft: CheckoutDraft, *, retry: bool = False
+    ) -> PaymentSnapshot:
+        return await self._checkouts.create(draft)
 
     def parse_webhook(self, raw: bytes, headers: Mapping[str, str]) -> ProviderEvent:
         webhooks.verify(raw, headers, self._webhook_secrets)

@@ -12,6 +12,7 @@ from models.events import EventKind, ProviderEvent
 from models.outcomes import ProviderName
 from providers.protocol import WebhookMalformed, WebhookRejected
 from providers.stripe import mapping
+from providers.stripe.checkout import HOSTED, open_page
 
 TOLERANCE_SECONDS = 300
 SIGNATURE_HEADER = "stripe-signature"
@@ -104,8 +105,9 @@ def _invoice(event: stripe.Event) -> Facts:
 def _payment_intent(event: stripe.Event) -> Facts:
     intent = cast(stripe.PaymentIntent, event.data.object)
     attempt_id = mapping.our(intent.metadata, "attempt_id")
-    if attempt_id is None:
-        # An invoice's own payment (its news come as invoice events), or another program's.
+    if attempt_id is None or mapping.our(intent.metadata, HOSTED) is not None:
+        # An invoice's own payment (its news come as invoice events), that of a hosted page (its news
+        # come as session events: a card declined on the page decides nothing), or another program's.
         return _ignored(event)
     facts: Facts = {
         "attempt_id": attempt_id,
@@ -136,11 +138,29 @@ def _money_back(event: stripe.Event) -> Facts:
     }
 
 
+def _session(event: stripe.Event) -> Facts:
+    session = cast(stripe.checkout.Session, event.data.object)
+    attempt_id = mapping.our(session.metadata, "attempt_id")
+    if attempt_id is None or session.mode != "payment":
+        return _ignored(event)
+    facts: Facts = {
+        "attempt_id": attempt_id,
+        "subscription_id": mapping.our(session.metadata, "subscription_id"),
+        "organization_id": mapping.our(session.metadata, "organization_id"),
+        "provider_payment_id": session.id,
+    }
+    if session.status == "complete":
+        # A session names no charge, so who paid what has to be read.
+        return {"kind": EventKind.LOOK, **facts}
+    return {"kind": EventKind.PAYMENT, **facts, "payment": open_page(session)}
+
+
 # The first prefix that fits decides; every other event is ignored.
 _TRANSLATORS: tuple[tuple[str, Callable[[stripe.Event], Facts]], ...] = (
     ("customer.subscription.", _subscription),
     ("invoice.", _invoice),
     ("payment_intent.", _payment_intent),
+    ("checkout.session.", _session),
     ("charge.refunded", _money_back),
     ("charge.dispute.", _money_back),
     ("refund.", _money_back),

@@ -1,0 +1,58 @@
+"""Typed refusals for whole families of calls, shared by the adapters that cannot do them."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from models.snapshots import GrantSnapshot, PaymentSnapshot
+from providers.protocol import (
+    BenefitDraft,
+    Capabilities,
+    Capability,
+    CheckoutDraft,
+    FailureKind,
+    GrantDraft,
+    ProductDraft,
+    ProviderFailure,
+)
+
+NO_BENEFITS = "only Polar hands out benefits: sell the product through Polar"
+
+
+def unsupported(message: str) -> ProviderFailure:
+    return ProviderFailure(FailureKind.UNSUPPORTED, message, code="unsupported")
+
+
+class NoBenefits:
+    """A provider that moves money and hands out nothing."""
+
+    async def ensure_benefit(self, draft: BenefitDraft, *, retry: bool = False) -> str:
+        raise unsupported(NO_BENEFITS)
+
+    async def grant_benefit(self, draft: GrantDraft, *, retry: bool = False) -> GrantSnapshot:
+        raise unsupported(NO_BENEFITS)
+
+    async def revoke_benefit(self, draft: GrantDraft) -> GrantSnapshot:
+        raise unsupported(NO_BENEFITS)
+
+    async def list_grants(self, provider_customer_id: str) -> list[GrantSnapshot]:
+        raise unsupported(NO_BENEFITS)
+
+
+class _HasCapabilities(Protocol):
+    @property
+    def capabilities(self) -> Capabilities: ...
+
+
+class NoCheckout:
+    """A provider without a hosted page; its row of the capability matrix says why."""
+
+    async def ensure_product(
+        self: _HasCapabilities, draft: ProductDraft, *, retry: bool = False
+    ) -> str:
+        raise unsupported(self.capabilities.refusals[Capability.PRODUCT])
+
+    async def create_checkout(
+        self: _HasCapabilities, draft: CheckoutDraft, *, retry: bool = False
+    ) -> PaymentSnapshot:
+        raise unsupported(self.capabilities.refusals[Capability.HOSTED_CHECKOUT])
