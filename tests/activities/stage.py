@@ -160,9 +160,7 @@ class Stage:
             expiry_grace_seconds=900,
         )
 
-    async def opening(
-        self, card: str = "pm_card_visa", **changes: Any
-    ) -> OpenProviderSubscription:
+    async def opening(self, card: str = "pm_card_visa", **changes: Any) -> OpenProviderSubscription:
         """A request to open a subscription that Stripe bills, with a card that is stored there."""
         self.books.instrument = Instrument.CARD
         fields = self.attempt_fields(ProviderName.STRIPE, **changes)
