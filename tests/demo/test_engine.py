@@ -1,0 +1,131 @@
+"""The client of the public API: patient with restarts, clear about everything else."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from abono.demo import engine as engine_module
+from abono.demo.checks import StepFailed
+from abono.demo.engine import Engine, Places
+from abono.demo.views import Plan, Subscription
+from abono.dev.info import StackInfo
+from tests.support.serving import serving
+
+PLACES = Places("http://ui.example", "default", Path("/logs"))
+SUBSCRIPTION: dict[str, Any] = {
+    "id": "01890a5d-ac96-774b-bcce-b302099a8060",
+    "organization_id": "01890a5d-ac96-774b-bcce-b302099a8057",
+    "status": "incomplete",
+    "provider": "conekta",
+    "provider_subscription_id": None,
+    "amount_minor": 19_900,
+    "currency": "MXN",
+    "current_period_start": None,
+    "current_period_end": None,
+    "access_until": None,
+    "next_action": None,
+    "fallback": None,
+    "workflow_id": "subscription/01890a5d-ac96-774b-bcce-b302099a8060",
+}
+
+
+@asynccontextmanager
+async def engine_against(answer: Callable[[Request], Response]) -> AsyncIterator[Engine]:
+    async def handle(request: Request) -> Response:
+        return answer(request)
+
+    routes = [Route("/{path:path}", handle, methods=["GET", "POST"])]
+    async with serving(Starlette(routes=routes)) as url:
+        info = StackInfo(url, "key", "admin", "", "", "default", "http://ui.example", url)
+        engine = Engine(info, PLACES, "run1")
+        try:
+            yield engine
+        finally:
+            await engine.aclose()
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine_module, "WAIT_SECONDS_MAX", 0.3)
+    monkeypatch.setattr(engine_module, "_AGAIN_SECONDS", 0.01)
+
+
+def problem(status: int, code: str, detail: str) -> Response:
+    return JSONResponse({"status": status, "code": code, "detail": detail}, status)
+
+
+async def test_a_wish_is_sent_again_under_its_key(impatient: None) -> None:
+    seen: list[tuple[str, str]] = []
+
+    def answer(request: Request) -> Response:
+        seen.append((request.headers["Idempotency-Key"], request.headers["Authorization"]))
+        if len(seen) == 1:
+            return problem(503, "unavailable", "not now")
+        if len(seen) == 2:
+            return problem(409, "idempotency_key_in_use", "still running")
+        return JSONResponse({"id": "plan-1", "name": "Pro"}, 201)
+
+    async with engine_against(answer) as engine:
+        made = await engine.create_plan("Pro", [])
+    assert made == Plan(id="plan-1", name="Pro")
+    assert seen == [("demo-run1-1", "Bearer admin")] * 3
+
+
+async def test_a_refusal_is_told_at_once() -> None:
+    async with engine_against(lambda _: problem(422, "invalid_request", "no such plan")) as engine:
+        with pytest.raises(StepFailed) as failed:
+            await engine.create_organization("Abby Walker", country="US")
+    assert failed.value.expected == "POST /organizations to be accepted"
+    assert failed.value.got == "422 invalid_request: no such plan"
+    assert "/logs/api.log" in failed.value.where
+
+
+async def test_waiting_ends_and_says_where_to_look(impatient: None) -> None:
+    async with engine_against(lambda _: JSONResponse(SUBSCRIPTION)) as engine:
+        subscription = Subscription.model_validate(SUBSCRIPTION)
+        with pytest.raises(StepFailed) as failed:
+            await engine.until(subscription, "it to be active", lambda now: now.status == "active")
+    assert failed.value.expected == "it to be active"
+    assert "still: incomplete at conekta" in failed.value.got
+    link = "http://ui.example/namespaces/default/workflows/subscription%2F"
+    assert failed.value.where[0] == link + SUBSCRIPTION["id"]
+
+
+async def test_what_becomes_so_is_waited_for() -> None:
+    statuses = ["incomplete", "incomplete", "active"]
+
+    def answer(_: Request) -> Response:
+        return JSONResponse(SUBSCRIPTION | {"status": statuses.pop(0)})
+
+    async with engine_against(answer) as engine:
+        subscription = Subscription.model_validate(SUBSCRIPTION)
+        found = await engine.until(subscription, "active", lambda now: now.status == "active")
+    assert found.status == "active"
+    assert statuses == []
+
+
+async def test_nobody_there(impatient: None) -> None:
+    info = StackInfo("http://127.0.0.1:9", "key", "admin", "", "", "default", "", "")
+    engine = Engine(info, PLACES, "run1")
+    with pytest.raises(StepFailed) as failed:
+        await engine.create_plan("Pro", [])
+    await engine.aclose()
+    assert "no answer (ConnectError)" in failed.value.got
+
+
+async def test_an_answer_that_breaks_the_contract() -> None:
+    async with engine_against(lambda _: JSONResponse({"id": 7}, 201)) as engine:
+        with pytest.raises(StepFailed) as failed:
+            await engine.create_plan("Pro", [])
+    assert failed.value.expected == "plan as the contract describes it"
+    assert "id" in failed.value.got
+    assert "name" in failed.value.got
