@@ -53,8 +53,9 @@ def create_app(context: ApiContext) -> FastAPI:
     app.state.context = context
     install_problem_handlers(app)
     app.add_middleware(EdgeMiddleware, context=context)
-    app.include_router(_billing(), prefix=API_PREFIX)
+    # First, because it is the busiest: routes are tried in this order.
     app.include_router(webhooks.router, prefix=API_PREFIX)
+    app.include_router(_billing(), prefix=API_PREFIX)
     app.include_router(health.router)
     return app
 

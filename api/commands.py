@@ -8,7 +8,8 @@ these is good enough: an opening is in the database before it is sent, so it sur
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TypeVar
@@ -98,14 +99,15 @@ class Commands:
         """
 
         async def send() -> CommandResult:
-            result: CommandResult = await self.client.execute_update_with_start_workflow(
-                "open",
-                Open(actor=actor),
-                start_workflow_operation=_start_operation(terms),
-                id=OPEN_UPDATE_ID,
-                result_type=CommandResult,
-            )
-            return result
+            async with _starting(terms) as operation:
+                result: CommandResult = await self.client.execute_update_with_start_workflow(
+                    "open",
+                    Open(actor=actor),
+                    start_workflow_operation=operation,
+                    id=OPEN_UPDATE_ID,
+                    result_type=CommandResult,
+                )
+                return result
 
         try:
             return await self._within(self.wait_seconds, send)
@@ -121,15 +123,16 @@ class Commands:
     async def ensure_open(self, terms: SubscriptionTerms, actor: str) -> None:
         """As `open`, without waiting for the outcome. Raises TemporalAway."""
 
-        async def send() -> object:
-            return await self.client.start_update_with_start_workflow(
-                "open",
-                Open(actor=actor),
-                start_workflow_operation=_start_operation(terms),
-                wait_for_stage=WorkflowUpdateStage.ACCEPTED,
-                id=OPEN_UPDATE_ID,
-                result_type=CommandResult,
-            )
+        async def send() -> None:
+            async with _starting(terms) as operation:
+                await self.client.start_update_with_start_workflow(
+                    "open",
+                    Open(actor=actor),
+                    start_workflow_operation=operation,
+                    wait_for_stage=WorkflowUpdateStage.ACCEPTED,
+                    id=OPEN_UPDATE_ID,
+                    result_type=CommandResult,
+                )
 
         await self._within(START_TIMEOUT.total_seconds(), send)
 
@@ -248,9 +251,12 @@ class Commands:
             raise TemporalAway("cannot connect") from None
 
 
-def _start_operation(terms: SubscriptionTerms) -> WithStartWorkflowOperation[object, object]:
+@asynccontextmanager
+async def _starting(
+    terms: SubscriptionTerms,
+) -> AsyncIterator[WithStartWorkflowOperation[object, object]]:
     # REJECT_DUPLICATE: whatever comes late, a subscription that has ended is never started again.
-    return WithStartWorkflowOperation(
+    operation: WithStartWorkflowOperation[object, object] = WithStartWorkflowOperation(
         "SubscriptionWorkflow",
         SubscriptionInput(terms=terms),
         id=subscription_workflow_id(terms.subscription_id),
@@ -262,6 +268,14 @@ def _start_operation(terms: SubscriptionTerms) -> WithStartWorkflowOperation[obj
         ),
         static_summary=summary_of(terms),
     )
+    # The operation keeps the error of a failed start for whoever asks for its handle. Somebody has to,
+    # or asyncio logs it as lost.
+    handle = asyncio.ensure_future(operation.workflow_handle())
+    handle.add_done_callback(lambda done: done.cancelled() or done.exception())
+    try:
+        yield operation
+    finally:
+        handle.cancel()
 
 
 async def _start_once(

@@ -12,6 +12,7 @@ from starlette.requests import HTTPConnection
 from temporalio.client import Client
 
 from api.doorbell import Doorbell
+from api.inbox import Inbox
 from api.metrics import Metrics
 from models.storage.engine import Sessions
 from providers.registry import ProviderRegistry
@@ -36,6 +37,10 @@ class ApiContext:
     closers: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
     metrics: Metrics = field(default_factory=Metrics)
     doorbell: Doorbell = field(default_factory=Doorbell)
+    inbox: Inbox = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.inbox = Inbox(lambda: self.engine)
 
     @property
     def engine(self) -> AsyncEngine:

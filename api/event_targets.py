@@ -33,9 +33,15 @@ NOT_OURS_TRIES = 3
 PATIENCE = timedelta(hours=24)
 
 _PAID_BY_HAND = frozenset({Instrument.OXXO, Instrument.SPEI})
-# Come beside the payment's own event and add nothing to a paid attempt. Listed one by one: refunds and
-# disputes are looks too, and must never be taken for old news.
-_ECHOES = frozenset({"charge.created", "charge.paid"})
+_UNPAID = frozenset({OutcomeClass.DECLINED, OutcomeClass.NOT_ATTEMPTED})
+# Looks that come beside the payment's own event, and the outcomes to which they add nothing. Listed one by
+# one: refunds and disputes are looks too, and must never be taken for old news.
+_ECHOES: dict[str, frozenset[OutcomeClass]] = {
+    "charge.created": frozenset(OutcomeClass) - {OutcomeClass.UNKNOWN},
+    "charge.paid": frozenset({OutcomeClass.SUCCEEDED}),
+    "charge.expired": _UNPAID,
+    "charge.canceled": _UNPAID,
+}
 _UNPAID_ENDS = frozenset({PaymentStatus.DECLINED, PaymentStatus.EXPIRED, PaymentStatus.CANCELED})
 
 
@@ -154,8 +160,7 @@ def is_nothing_new(event: ProviderEvent, target: Target, facts: EventFacts) -> b
         return row is not None and _subscription_is_known(event.subscription, row)
     if event.kind is EventKind.LOOK:
         attempt = find_attempt(event, facts)
-        paid = attempt is not None and attempt.outcome == OutcomeClass.SUCCEEDED
-        return paid and event.event_type in _ECHOES
+        return attempt is not None and attempt.outcome in _ECHOES.get(event.event_type, ())
     return False
 
 
@@ -175,11 +180,7 @@ def _payment_is_known(event: ProviderEvent, payment: PaymentSnapshot, facts: Eve
         return False
     if payment.status is PaymentStatus.SUCCEEDED:
         return bool(payment.captures) and _captures_are_known(event, facts)
-    return (
-        payment.status in _UNPAID_ENDS
-        and not payment.captures
-        and attempt.outcome in {OutcomeClass.DECLINED, OutcomeClass.NOT_ATTEMPTED}
-    )
+    return payment.status in _UNPAID_ENDS and not payment.captures and attempt.outcome in _UNPAID
 
 
 def _invoice_is_known(event: ProviderEvent, facts: EventFacts) -> bool:

@@ -1,25 +1,65 @@
-"""Puts a verified webhook where it cannot be lost: one row per event, however often it comes."""
+"""Puts verified webhooks where they cannot be lost: one row per event, however often it comes.
+
+Webhooks that arrive while an insert is under way share the next one, so a burst costs a few statements
+and commits, not one for each. A webhook is answered when the statement that carries it has committed.
+"""
 
 from __future__ import annotations
 
-import json
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
 from typing import Any
+from uuid import UUID
 
-from sqlalchemy import func, update
-from sqlalchemy.dialects.postgresql import insert
+import asyncpg
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from models.events import EventKind, ProviderEvent
-from models.storage.tables import WebhookEvent, new_id
+from models.storage.tables import new_id
 from providers.protocol import WebhookMalformed
 
 # The telling event (an invoice that was paid) comes with these and usually makes them nothing new.
 SECOND_LOOK = timedelta(seconds=1)
 _SECOND_LOOK_KINDS = frozenset({EventKind.SUBSCRIPTION, EventKind.LOOK})
-# A repetition that comes this soon finds the first delivery still under way, not stuck.
-_UNDER_WAY = timedelta(seconds=2)
+# Some 4 KB each: a statement stays below a megabyte.
+_BATCH = 200
+# A burst beyond that is told to come back: the providers keep what is not taken.
+_WAITING_MAX = 5000
+# Stripe waits 10 s for an answer at the least; after that nobody listens.
+_TIMEOUT_SECONDS = 8.0
+
+# The database's clock, because the dispatcher of another replica will compare with it.
+_INSERT = """
+INSERT INTO webhook_events (
+    id, provider, account, provider_event_id, event_type, kind, payload, event,
+    received_at, applied_at, disposition, attempts, next_dispatch_at
+)
+SELECT
+    id, provider, account, provider_event_id, event_type, kind, payload::jsonb, event::jsonb,
+    now(), CASE kind WHEN 'ignored' THEN now() END, CASE kind WHEN 'ignored' THEN 'ignored' END,
+    0, now() + delay
+FROM unnest(
+    $1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
+    $9::interval[]
+) AS new (id, provider, account, provider_event_id, event_type, kind, payload, event, delay)
+ON CONFLICT (provider, account, provider_event_id) DO NOTHING
+RETURNING id
+"""
+
+# A provider that repeats itself may know of trouble that we do not: look again now. A repetition that
+# comes at once finds the first delivery still under way, not stuck.
+_MAKE_DUE = """
+UPDATE webhook_events AS known
+SET next_dispatch_at = least(next_dispatch_at, now())
+FROM unnest($1::text[], $2::text[], $3::text[]) AS again (provider, account, provider_event_id)
+WHERE known.provider = again.provider AND known.account = again.account
+  AND known.provider_event_id = again.provider_event_id
+  AND applied_at IS NULL AND received_at < now() - interval '2 seconds'
+"""
 
 
 class Reception(StrEnum):
@@ -27,63 +67,110 @@ class Reception(StrEnum):
     ALREADY_PROCESSED = "already_processed"
 
 
-async def receive(engine: AsyncEngine, event: ProviderEvent, raw: bytes) -> Reception:
-    """Store it, committed when this returns. Raises WebhookMalformed for a body that is no JSON
-    object, and whatever the database raises when it is away."""
-    values = _values(event, _payload(raw))
-    statement = insert(WebhookEvent).values(values).on_conflict_do_nothing()
-    # A single statement is its own transaction: one round trip instead of three.
-    async with engine.connect() as plain:
-        connection = await plain.execution_options(isolation_level="AUTOCOMMIT")
-        stored = await connection.scalar(statement.returning(WebhookEvent.id))
-        if stored is not None:
-            return Reception.ACCEPTED
-        await connection.execute(_make_due(event))
-    return Reception.ALREADY_PROCESSED
+class InboxFull(Exception):
+    """More webhooks wait to be stored than can be in time."""
 
 
-def _payload(raw: bytes) -> dict[str, Any]:
+@dataclass
+class _Arrival:
+    id: UUID
+    event: ProviderEvent
+    payload: str
+    received: asyncio.Future[Reception] = field(default_factory=asyncio.Future)
+
+    def columns(self) -> tuple[Any, ...]:
+        event = self.event
+        delay = SECOND_LOOK if event.kind in _SECOND_LOOK_KINDS else timedelta(0)
+        names = event.provider.value, event.account, event.provider_event_id, event.event_type
+        return (self.id, *names, event.kind.value, self.payload, event.model_dump_json(), delay)
+
+
+class Inbox:
+    """`engine` is asked for each time, so that its connections are found where they are now."""
+
+    def __init__(self, engine: Callable[[], AsyncEngine]) -> None:
+        self._engine = engine
+        self._waiting: list[_Arrival] = []
+        self._storing: asyncio.Task[None] | None = None
+
+    async def receive(self, event: ProviderEvent, raw: bytes) -> Reception:
+        """Store it, committed when this returns.
+
+        Raises WebhookMalformed for a body that PostgreSQL cannot hold as a JSON object, InboxFull, and
+        whatever the database raises when it is away.
+        """
+        if len(self._waiting) >= _WAITING_MAX:
+            raise InboxFull
+        arrival = _Arrival(new_id(), event, _payload(raw))
+        self._waiting.append(arrival)
+        if self._storing is None or self._storing.done():
+            self._storing = asyncio.create_task(self._store())
+        async with asyncio.timeout(_TIMEOUT_SECONDS):
+            return await arrival.received
+
+    async def _store(self) -> None:
+        while self._waiting:
+            batch, self._waiting = self._waiting[:_BATCH], self._waiting[_BATCH:]
+            try:
+                async with self._line() as line:
+                    await _store_batch(line, batch)
+            except BaseException as error:  # Also cancellation: nobody may be left waiting.
+                _fail(batch, error if isinstance(error, Exception) else InboxFull())
+                if not isinstance(error, Exception):
+                    raise
+
+    @asynccontextmanager
+    async def _line(self) -> AsyncIterator[Any]:
+        """A connection of the driver: a statement of its own is its own transaction there."""
+        async with self._engine().connect() as connection:
+            yield (await connection.get_raw_connection()).driver_connection
+
+
+async def _store_batch(line: Any, batch: list[_Arrival]) -> None:
     try:
-        # PostgreSQL cannot hold NUL in a JSON string, and no identifier or amount needs one.
-        payload = json.loads(raw.replace(b"\\u0000", b""))
-    except ValueError as error:
-        raise WebhookMalformed("the body is not JSON") from error
-    if not isinstance(payload, dict):
+        await _insert(line, batch)
+    except asyncpg.DataError:
+        # One that cannot be stored must not keep the others out.
+        for arrival in batch:
+            await _insert_alone(line, arrival)
+
+
+async def _insert_alone(line: Any, arrival: _Arrival) -> None:
+    try:
+        await _insert(line, [arrival])
+    except asyncpg.DataError:
+        _fail([arrival], WebhookMalformed("PostgreSQL cannot hold the body"))
+
+
+async def _insert(line: Any, batch: list[_Arrival]) -> None:
+    columns = zip(*(arrival.columns() for arrival in batch), strict=True)
+    stored = {row[0] for row in await line.fetch(_INSERT, *map(list, columns))}
+    known = [arrival for arrival in batch if arrival.id not in stored]
+    if known:
+        keys = zip(*(arrival.columns()[1:4] for arrival in known), strict=True)
+        await line.execute(_MAKE_DUE, *map(list, keys))
+    for arrival in batch:
+        new = arrival.id in stored
+        _settle(arrival, Reception.ACCEPTED if new else Reception.ALREADY_PROCESSED)
+
+
+def _settle(arrival: _Arrival, reception: Reception) -> None:
+    if not arrival.received.done():  # The sender may have gone.
+        arrival.received.set_result(reception)
+
+
+def _fail(batch: list[_Arrival], error: Exception) -> None:
+    for arrival in batch:
+        if not arrival.received.done():
+            arrival.received.set_exception(error)
+
+
+def _payload(raw: bytes) -> str:
+    """The body as it came. NUL is left out: PostgreSQL cannot hold it in a JSON string, and no
+    identifier or amount needs one."""
+    if raw.lstrip()[:1] != b"{":
         raise WebhookMalformed("the body is not a JSON object")
-    return payload
-
-
-def _values(event: ProviderEvent, payload: dict[str, Any]) -> dict[str, Any]:
-    ignored = event.kind is EventKind.IGNORED
-    later = SECOND_LOOK if event.kind in _SECOND_LOOK_KINDS else timedelta(0)
-    # The database's clock, because the dispatcher of another replica will compare with it.
-    return {
-        "id": new_id(),
-        "provider": event.provider.value,
-        "account": event.account,
-        "provider_event_id": event.provider_event_id,
-        "event_type": event.event_type,
-        "kind": event.kind.value,
-        "payload": payload,
-        "event": event.model_dump(mode="json"),
-        "received_at": func.now(),
-        "applied_at": func.now() if ignored else None,
-        "disposition": "ignored" if ignored else None,
-        "attempts": 0,
-        "next_dispatch_at": func.now() + later,
-    }
-
-
-def _make_due(event: ProviderEvent) -> Any:
-    """A provider that repeats itself may know of trouble that we do not: look again now."""
-    return (
-        update(WebhookEvent)
-        .where(
-            WebhookEvent.provider == event.provider.value,
-            WebhookEvent.account == event.account,
-            WebhookEvent.provider_event_id == event.provider_event_id,
-            WebhookEvent.applied_at.is_(None),
-            WebhookEvent.received_at < func.now() - _UNDER_WAY,
-        )
-        .values(next_dispatch_at=func.least(WebhookEvent.next_dispatch_at, func.now()))
-    )
+    try:
+        return raw.decode().replace("\\u0000", "")
+    except UnicodeDecodeError as error:
+        raise WebhookMalformed("the body is not UTF-8") from error

@@ -9,6 +9,7 @@ import traceback
 from http import HTTPStatus
 from typing import Any, cast
 
+import asyncpg
 import sqlalchemy.exc
 import structlog
 from fastapi import FastAPI, Request
@@ -171,5 +172,7 @@ def is_database_away(error: BaseException) -> bool:
         state = getattr(error.orig, "sqlstate", None) or ""
         # Classes 08 (connection), 53 (resources), 57P (operator intervention: shutdown, starting up).
         return error.connection_invalidated or state.startswith(("08", "53", "57P"))
+    if isinstance(error, asyncpg.InterfaceError):
+        return True  # What the driver says of a connection that was lost under it.
     state = getattr(error, "sqlstate", None)
     return isinstance(state, str) and state.startswith(("08", "53", "57P"))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from asyncpg import InterfaceError, PostgresError
 from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse
 from sqlalchemy.exc import SQLAlchemyError
 
-from api.context import ApiContext, Context
-from api.inbox import Reception, receive
+from api.context import ApiContext, context_of
+from api.inbox import InboxFull, Reception
 from api.openapi import problems
 from api.problems import is_database_away, log_unexpected
 from api.responses import WebhookAnswer
@@ -32,9 +34,10 @@ class WebhookUnreadable(AbonoError):
     responses=problems(400, 401, 404, 413, 503),
     summary="Take a provider's webhook",
 )
-async def take_webhook(provider: str, request: Request, context: Context) -> WebhookAnswer:
+async def take_webhook(provider: str, request: Request) -> JSONResponse:
     """`accepted` the first time, `already_processed` from then on: both 200, so that the provider
     stops. The signature is the authentication; there is no API key."""
+    context = context_of(request)
     # Labels of metrics must not grow with what strangers send.
     label = provider if provider in _NAMES else "unknown"
     try:
@@ -44,7 +47,7 @@ async def take_webhook(provider: str, request: Request, context: Context) -> Web
         raise
     context.metrics.webhooks.labels(label, reception.value).inc()
     context.doorbell.ring()
-    return WebhookAnswer(status=reception.value)
+    return JSONResponse({"status": reception.value})
 
 
 async def _take(provider: str, request: Request, context: ApiContext) -> Reception:
@@ -54,12 +57,19 @@ async def _take(provider: str, request: Request, context: ApiContext) -> Recepti
     raw = await request.body()
     event = _parse(adapter, raw, request)
     try:
-        return await receive(context.engine, event, raw)
+        return await context.inbox.receive(event, raw)
     except WebhookMalformed:
         raise WebhookUnreadable("The body is not a JSON object.") from None
-    except (SQLAlchemyError, OSError, TimeoutError) as error:
+    except (
+        SQLAlchemyError,
+        PostgresError,
+        InterfaceError,
+        InboxFull,
+        OSError,
+        TimeoutError,
+    ) as error:
         # 503 whatever it was: the provider keeps the event and sends it again.
-        if not is_database_away(error):
+        if not isinstance(error, InboxFull) and not is_database_away(error):
             log_unexpected("webhook not stored", error, provider=provider)
         raise Unavailable("The webhook was not stored: send it again.") from None
 

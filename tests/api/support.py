@@ -20,7 +20,6 @@ from sqlalchemy import select
 from temporalio.client import Client
 
 from api.context import ApiContext
-from api.inbox import receive
 from models.commands import subscription_workflow_id
 from models.events import EventKind, ProviderEvent
 from models.outcomes import Instrument, OutcomeClass, ProviderName
@@ -109,7 +108,7 @@ class Api:
 
     async def take(self, event: ProviderEvent) -> UUID:
         """As the webhook endpoint does, after the signature; the id of the inbox row."""
-        await receive(self.context.engine, event, b"{}")
+        await self.context.inbox.receive(event, b"{}")
         found = await self.all(
             select(WebhookEvent.id).where(WebhookEvent.provider_event_id == event.provider_event_id)
         )

@@ -289,6 +289,11 @@ def test_a_subscription_is_news_when_it_differs_from_the_row(
     [
         ("charge.paid", "succeeded", False),
         ("charge.paid", "pending", True),
+        ("charge.created", "pending", False),
+        ("charge.created", "unknown", True),
+        ("charge.expired", "declined", False),
+        ("charge.expired", "pending", True),
+        ("charge.expired", "succeeded", True),
         ("charge.refunded", "succeeded", True),
         ("charge.dispute.created", "succeeded", True),
         ("refund.created", "succeeded", True),
@@ -296,7 +301,7 @@ def test_a_subscription_is_news_when_it_differs_from_the_row(
         ("charge.chargeback.lost", "succeeded", True),
     ],
 )
-def test_a_look_at_what_is_paid_is_an_echo_unless_money_goes_back(
+def test_a_look_is_an_echo_only_where_it_can_say_nothing_else(
     event_type: str, outcome: str, new: bool
 ) -> None:
     heard = told(LOOK, event_type=event_type)

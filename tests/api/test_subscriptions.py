@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from dataclasses import dataclass
 from typing import Any
 
@@ -135,10 +136,14 @@ async def test_an_opening_is_accepted_while_temporal_is_away(shop: Shop, api: Ap
     assert [row.version for row in await shop.rows()] == [0]
 
 
-async def test_an_opening_is_accepted_while_no_worker_runs(shop: Shop, api: Api) -> None:
+async def test_an_opening_is_accepted_while_no_worker_runs(
+    shop: Shop, api: Api, caplog: pytest.LogCaptureFixture
+) -> None:
     api.context.response_wait_seconds = 0.2
     answer = await api.ours.post("/subscriptions", shop.order())
+    gc.collect()
     assert answer.status_code == 202
+    assert "never retrieved" not in caplog.text
 
 
 async def test_a_stored_card_says_how_it_is_paid(shop: Shop, api: Api, worker: Worker) -> None:
