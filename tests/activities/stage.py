@@ -6,9 +6,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any, Literal, cast
 from uuid import UUID
 
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from starlette.applications import Starlette
 
 from abono.settings import Settings
@@ -260,9 +263,17 @@ class Stage:
         assert [c["status"] for c in live] == ["paid" if paid else "pending"] * len(live)
 
 
+@cache
+def _webhook_key() -> str:
+    """Nobody reads a webhook here, so one key is enough for all tests: making one takes 0.1 s."""
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    return pem.decode()
+
+
 @asynccontextmanager
 async def open_stage(database_url: str) -> AsyncIterator[Stage]:
-    app = create_app(SandboxConfig())
+    app = create_app(SandboxConfig(conekta_private_key_pem=_webhook_key()))
     async with AsyncExitStack() as stack:
         url = await stack.enter_async_context(serving(app))
         books = await stack.enter_async_context(open_books(database_url))

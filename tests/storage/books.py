@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 from uuid import UUID
 
+import asyncpg
 from sqlalchemy import select
 
 from models.calendar import BillingInterval
@@ -27,7 +29,7 @@ from models.storage.tables import (
     new_id,
 )
 from models.subscription import SubscriptionTerms
-from tests.support.database import sqlalchemy_url
+from tests.support.database import TestDatabases, sqlalchemy_url
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 AMOUNT = 19900
@@ -202,3 +204,21 @@ async def open_books(database_url: str) -> AsyncIterator[Books]:
         books = Books(sessions)
         await books.found()
         yield books
+
+
+@contextmanager
+def kept_database(databases: TestDatabases) -> Iterator[str]:
+    """One database for many tests: making one for each would take most of their time."""
+    url = asyncio.run(databases.create())
+    yield url
+    asyncio.run(databases.drop(url))
+
+
+async def emptied(database_url: str) -> str:
+    """The database without a row in it. TRUNCATE fires no row trigger, so the guards let it pass."""
+    connection = await asyncpg.connect(database_url)
+    try:
+        await connection.execute("TRUNCATE applications, webhook_events CASCADE")
+    finally:
+        await connection.close()
+    return database_url
