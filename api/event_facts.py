@@ -36,7 +36,7 @@ class DueEvent:
 
 class AttemptFact(NamedTuple):
     id: UUID
-    subscription_id: UUID
+    subscription_id: UUID | None  # None where it is not a subscription that is paid for.
     provider: str
     account: str
     instrument: str
@@ -46,7 +46,7 @@ class AttemptFact(NamedTuple):
 
 class InvoiceFact(NamedTuple):
     id: UUID
-    subscription_id: UUID
+    subscription_id: UUID | None  # None where it is not a subscription that is paid for.
     status: str
     amount_refunded_minor: int
 

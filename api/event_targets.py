@@ -95,12 +95,12 @@ def judge(due: DueEvent, facts: EventFacts, moment: datetime) -> Verdict:
 def find_target(event: ProviderEvent, facts: EventFacts) -> Target | None:
     """By our own rows only: metadata may name any id, but the row has to be this provider's."""
     attempt = find_attempt(event, facts)
-    if attempt is not None:
+    if attempt is not None and attempt.subscription_id is not None:
         waits = attempt.outcome in OPEN_OUTCOMES and attempt.instrument in _PAID_BY_HAND
         return Target(attempt.subscription_id, attempt.id if waits else None)
     if event.provider_invoice_id is not None:
         invoice = facts.invoices.get(key_of(event, event.provider_invoice_id))
-        if invoice is not None:
+        if invoice is not None and invoice.subscription_id is not None:
             return Target(invoice.subscription_id)
     subscription = _find_subscription(event, facts)
     return Target(subscription.id) if subscription is not None else None

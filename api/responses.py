@@ -222,7 +222,7 @@ class PaymentView(_View):
 class InvoiceView(_View):
     id: UUID
     organization_id: UUID
-    subscription_id: UUID
+    subscription_id: UUID | None
     provider: str | None
     provider_invoice_id: str | None
     amount_minor: int
@@ -248,7 +248,7 @@ class EventView(_View):
     """What the app is told. `sequence` counts up from 1 within a subscription, without gaps."""
 
     id: UUID
-    subscription_id: UUID
+    subscription_id: UUID | None
     sequence: int
     type: str
     data: dict[str, Any]

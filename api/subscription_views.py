@@ -77,10 +77,11 @@ async def _load(session: AsyncSession, ids: list[UUID], principal: Principal) ->
     )
     by_subscription: dict[UUID, list[FallbackEvent]] = defaultdict(list)
     for fallback in fallbacks:
-        by_subscription[fallback.subscription_id].append(fallback)
+        if fallback.subscription_id is not None:
+            by_subscription[fallback.subscription_id].append(fallback)
     return _Belongings(
-        {row.subscription_id: row.id for row in invoices},
-        {attempt.subscription_id: attempt for attempt in attempts},
+        {row.subscription_id: row.id for row in invoices if row.subscription_id is not None},
+        {row.subscription_id: row for row in attempts if row.subscription_id is not None},
         by_subscription,
     )
 
