@@ -47,6 +47,16 @@ class Settings(BaseSettings):
     polar_api_key: SecretStr | None = Field(None, alias="POLAR_API_KEY")
     polar_webhook_secret: SecretStr | None = Field(None, alias="POLAR_WEBHOOK_SECRET")
     polar_api_base: str | None = Field(None, alias="POLAR_API_BASE")
+    polar_relay_secret: SecretStr | None = Field(
+        None,
+        alias="ABONO_POLAR_RELAY_SECRET",
+        description="HMAC secret of a relay that signs with X-Polar-Signature; comma list",
+    )
+    polar_default_currency: str = Field(
+        "USD",
+        alias="ABONO_POLAR_DEFAULT_CURRENCY",
+        description="The organization's default currency at Polar",
+    )
 
     provider_timeout_seconds: float = Field(8.0, alias="ABONO_PROVIDER_TIMEOUT_SECONDS", gt=0)
     api_host: str = Field("127.0.0.1", alias="ABONO_API_HOST")

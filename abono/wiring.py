@@ -37,6 +37,17 @@ def build_providers(settings: Settings) -> ProviderRegistry:
             webhook_secrets=_secrets(settings.conekta_webhook_secret),
             timeout_seconds=settings.provider_timeout_seconds,
         )
+    if settings.polar_api_key is not None:
+        from providers.polar import PolarProvider
+
+        providers[ProviderName.POLAR] = PolarProvider(
+            api_key=settings.polar_api_key.get_secret_value(),
+            api_base=settings.polar_api_base,
+            webhook_secrets=_secrets(settings.polar_webhook_secret),
+            relay_secrets=_secrets(settings.polar_relay_secret),
+            timeout_seconds=settings.provider_timeout_seconds,
+            default_currency=settings.polar_default_currency,
+        )
     return ProviderRegistry(providers)
 
 

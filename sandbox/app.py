@@ -11,14 +11,17 @@ from starlette.routing import Mount
 from sandbox.conekta.app import ConektaSimulator
 from sandbox.control import Control
 from sandbox.core import Core, SandboxConfig
+from sandbox.polar.app import PolarSimulator
 from sandbox.stripe.app import StripeSimulator
 
 
 def create_app(config: SandboxConfig) -> Starlette:
-    """Build the program. `app.state.core` and `.stripe` / `.conekta` are there for tests and tools."""
+    """Build the program. `app.state.core` and `.stripe`, `.conekta`, `.polar` are there for tests."""
     core = Core(config)
     stripe = StripeSimulator(core)
     conekta = ConektaSimulator(core)
+    polar = PolarSimulator(core)
+    control = Control(core, {"stripe": stripe, "conekta": conekta, "polar": polar})
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
@@ -30,11 +33,13 @@ def create_app(config: SandboxConfig) -> Starlette:
         routes=[
             Mount("/stripe", routes=stripe.routes()),
             Mount("/conekta", routes=conekta.routes()),
-            Mount("/_control", routes=Control(core, {"stripe": stripe, "conekta": conekta}).routes()),
+            Mount("/polar", routes=polar.routes()),
+            Mount("/_control", routes=control.routes()),
         ],
         lifespan=lifespan,
     )
     app.state.core = core
     app.state.stripe = stripe
     app.state.conekta = conekta
+    app.state.polar = polar
     return app

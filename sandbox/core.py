@@ -50,13 +50,16 @@ class Call:
 
 @dataclass
 class SandboxConfig:
-    """`webhook_base_url` is where `/stripe` and `/conekta` are appended; None keeps webhooks unsent
-    (they are still recorded and can be redelivered once a target is set)."""
+    """`webhook_base_url` is where `/stripe`, `/conekta` and `/polar` are appended; None keeps webhooks
+    unsent (they are still recorded and can be redelivered once a target is set)."""
 
     stripe_api_key: str = "sk_test_sandbox"
     conekta_api_key: str = "key_sandbox"
+    polar_access_token: str = "polar_oat_sandbox"  # noqa: S105
     webhook_base_url: str | None = None
     stripe_webhook_secret: str = "whsec_sandbox"  # noqa: S105
+    # Base64 after the prefix, as Polar makes them since September 2026.
+    polar_webhook_secret: str = "whsec_YWJvbm8tc2FuZGJveC1wb2xhci1zZWNyZXQtMzJieXQ="  # noqa: S105
     conekta_private_key_pem: str | None = None
     state_file: Path | None = None
 

@@ -41,9 +41,11 @@ class WebhookSender:
         self._tasks: set[asyncio.Task[None]] = set()
         self._client: httpx.AsyncClient | None = None
 
-    def emit(self, provider: str, event: dict[str, Any]) -> None:
-        """Record the event and, if there is a target, send it in the background."""
-        record = {"provider": provider, "id": event["id"], "body": event, "status": "pending"}
+    def emit(self, provider: str, event: dict[str, Any], event_id: str | None = None) -> None:
+        """Record the event and, if there is a target, send it in the background. `event_id` is for a
+        provider whose bodies do not carry it."""
+        known_as = event_id or event["id"]
+        record = {"provider": provider, "id": known_as, "body": event, "status": "pending"}
         self.events.append(record)
         if self.base_url is None:
             record["status"] = "unsent"

@@ -18,6 +18,8 @@ _NOT_FOR_DEV_SERVER = (
     "TEMPORAL_TLS_CLIENT_KEY_PATH",
     "TEMPORAL_TLS_SERVER_CA_CERT_PATH",
 )
+# How the sandbox calls the key of a provider.
+_KEY_SUFFIXES = ("_api_key", "_access_token")
 
 
 @dataclass(frozen=True)
@@ -65,18 +67,28 @@ def wire(
 
 
 def _simulated_providers() -> list[str]:
-    """Those the sandbox has an API key for: STRIPE, CONEKTA, …"""
-    suffix = "_api_key"
-    names = [f.name for f in fields(SandboxConfig) if f.name.endswith(suffix)]
-    return [name.removesuffix(suffix).upper() for name in names]
+    """Those the sandbox has a key for: STRIPE, CONEKTA, …"""
+    names = [field.name for field in fields(SandboxConfig)]
+    return [
+        name.removesuffix(suffix).upper()
+        for name in names
+        for suffix in _KEY_SUFFIXES
+        if name.endswith(suffix)
+    ]
 
 
 def _default(name: str) -> str:
     return str(next(f.default for f in fields(SandboxConfig) if f.name == name))
 
 
+def _key_field(provider: str) -> str:
+    """The field of the sandbox's key: each provider calls its key by another name."""
+    names = {field.name for field in fields(SandboxConfig)}
+    return next(n for suffix in _KEY_SUFFIXES if (n := provider.lower() + suffix) in names)
+
+
 def _sandbox_key(provider: str) -> str:
-    return _default(f"{provider.lower()}_api_key")
+    return _default(_key_field(provider))
 
 
 def _provider(
@@ -85,7 +97,7 @@ def _provider(
     """What the engine and what the simulator is told: the same key, webhooks that verify."""
     key = _sandbox_key(provider)
     engine = {f"{provider}_API_KEY": key}
-    simulator = {f"{SANDBOX_PREFIX}{provider}_API_KEY": key}
+    simulator = {f"{SANDBOX_PREFIX}{_key_field(provider).upper()}": key}
     if provider == "CONEKTA":
         private_pem, public_pem = webhook_key_pair(home / "conekta_webhook_key.pem")
         own = person.get("CONEKTA_WEBHOOK_PUBLIC_KEYS", "")

@@ -76,13 +76,14 @@ class Grants:
         grants = await self._wait_until(draft, lambda grants: not _living(grants, ours))
         if _living(grants, ours):
             raise self._pending("taken away")
-        return self._what_is_left(grants)
+        return self._what_is_left(grants, ours)
 
     async def of_customer(self, customer_id: str) -> list[GrantSnapshot]:
         return [mapping.grant_snapshot(grant) for grant in await self._all(customer_id)]
 
-    def _what_is_left(self, grants: Sequence[PolarGrant]) -> GrantSnapshot:
-        """The grant that ended last; raises ProviderFailure when another one goes on."""
+    def _what_is_left(self, grants: Sequence[PolarGrant], ours: set[str]) -> GrantSnapshot:
+        """The grant that ended last, ours if there was one; raises ProviderFailure when another one
+        goes on."""
         others = [grant for grant in grants if not grant.is_revoked]
         if others:
             by_order = others[0].order_id is not None
@@ -97,7 +98,9 @@ class Grants:
                 FailureKind.NOT_FOUND, "the customer never had this benefit", code="no_grant"
             )
         never = datetime.min.replace(tzinfo=UTC)
-        return mapping.grant_snapshot(max(grants, key=lambda g: (g.revoked_at or never, g.id)))
+        return mapping.grant_snapshot(
+            max(grants, key=lambda g: (g.subscription_id in ours, g.revoked_at or never, g.id))
+        )
 
     async def _ensure_carrier(self, benefit_id: str) -> PolarProduct:
         found = await self._catalog.find_product(_reference(benefit_id))
