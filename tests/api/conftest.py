@@ -13,6 +13,7 @@ from secrets import token_urlsafe
 import asyncpg
 import httpx
 import pytest
+from fastapi import FastAPI
 from sqlalchemy import delete
 from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
@@ -116,9 +117,27 @@ async def temporal(temporal_address: str) -> Client:
     return await Client.connect(temporal_address, data_converter=pydantic_data_converter)
 
 
+@pytest.fixture(scope="session")
+def made_apps() -> list[FastAPI]:
+    return []
+
+
+def _app_with(context: ApiContext, made_apps: list[FastAPI]) -> FastAPI:
+    """One application serves all tests, each with its own context: making one takes 60 ms."""
+    if not made_apps:
+        made_apps.append(create_app(context))
+    app = made_apps[0]
+    vars(app.state.context).update(vars(context))
+    app.state.context.__post_init__()
+    return app
+
+
 @pytest.fixture
 async def api(
-    sessions: Sessions, temporal: Client, providers: ProviderRegistry
+    sessions: Sessions,
+    temporal: Client,
+    providers: ProviderRegistry,
+    made_apps: list[FastAPI],
 ) -> AsyncIterator[Api]:
     """Without a dispatcher: tests that want one start it."""
     context = ApiContext(
@@ -130,7 +149,7 @@ async def api(
         response_wait_seconds=5.0,
         dispatch=False,
     )
-    app = create_app(context)
+    app = _app_with(context, made_apps)
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(running(app))
         tenants = [
@@ -139,7 +158,7 @@ async def api(
         ]
         anyone = await stack.enter_async_context(_client(app))
         ours, theirs = tenants
-        yield Api(app, context, temporal, anyone, ours, theirs)
+        yield Api(app, app.state.context, temporal, anyone, ours, theirs)
         await providers.aclose()
 
 
