@@ -85,8 +85,10 @@ class Customers:
             )
         return kept or made
 
-    async def payment_method(self, terms: SubscriptionTerms, id_: UUID | None) -> str | None:
-        """The provider's id of a stored instrument of this organization, if it is usable."""
+    async def payment_method(
+        self, provider: PaymentProvider, terms: SubscriptionTerms, id_: UUID | None
+    ) -> str | None:
+        """The provider's id of a stored instrument of this organization, if this provider keeps it."""
         if id_ is None:
             return None
         async with self._sessions() as session:
@@ -95,6 +97,8 @@ class Customers:
                     PaymentMethod.id == id_,
                     PaymentMethod.application_id == terms.application_id,
                     PaymentMethod.organization_id == terms.organization_id,
+                    PaymentMethod.provider == provider.name,
+                    PaymentMethod.account == provider.account,
                     PaymentMethod.status == "active",
                 )
             )

@@ -16,6 +16,7 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from activities import outcomes, results
+from activities.breaker import Breaker
 from activities.customers import Customers
 from activities.ledger import Ledger
 from activities.signatures import (
@@ -54,6 +55,7 @@ class ProviderActivities(ProviderCalls):
     def __init__(self, sessions: Sessions, providers: ProviderRegistry) -> None:
         self._providers = providers
         self._ledger = Ledger(sessions)
+        self._breaker = Breaker(sessions)
         self._customers = Customers(sessions)
 
     @activity.defn(name="issue_payment")
@@ -89,7 +91,11 @@ class ProviderActivities(ProviderCalls):
                 provider_invoice_id=ids.provider_invoice_id,
             )
             snapshot = await provider.commit_subscription(draft, prepared)
-            return results.of_subscription(request.attempt_id, packed, snapshot)
+            result = results.of_subscription(request.attempt_id, packed, snapshot)
+            if request.payment_method_id is not None and draft.provider_payment_method_id is None:
+                # The card is kept by another provider: the customer pays on this one's page.
+                return results.on_hosted_page(result)
+            return result
 
         return await self._attempt(request, prepare, commit)
 
@@ -99,7 +105,9 @@ class ProviderActivities(ProviderCalls):
             return request.provider_invoice_id
 
         async def commit(provider: PaymentProvider, invoice_id: str) -> AttemptResult:
-            method = await self._customers.payment_method(request.terms, request.payment_method_id)
+            method = await self._customers.payment_method(
+                provider, request.terms, request.payment_method_id
+            )
             invoice = await provider.retry_invoice(
                 invoice_id,
                 attempt_id=str(request.attempt_id),
@@ -196,6 +204,10 @@ class ProviderActivities(ProviderCalls):
             # An earlier run of this activity died after it had prepared, and perhaps committed. Only
             # the provider knows; the workflow has it asked before anything else happens.
             return results.still_unknown(request.attempt_id, request.provider)
+        elif not await self._breaker.admits(provider, server_time()):
+            result = results.nothing(
+                request.attempt_id, request.provider, "circuit_open", FallbackReason.UNAVAILABLE
+            )
         else:
             async with _heartbeat():
                 result = await self._collect(
@@ -216,12 +228,16 @@ class ProviderActivities(ProviderCalls):
         try:
             object_id = await _twice_when_lost(lambda again: prepare(provider, retry or again))
         except ProviderFailure as failure:
+            await self._breaker.report(provider, failure, server_time())
             return outcomes.of_prepare_failure(request.attempt_id, request.provider, failure)
         await self._ledger.name_object(request.attempt_id, object_id)
         try:
-            return await commit(provider, object_id)
+            result = await commit(provider, object_id)
         except ProviderFailure as failure:
+            await self._breaker.report(provider, failure, server_time())
             return outcomes.of_failure(request.attempt_id, request.provider, object_id, failure)
+        await self._breaker.report(provider, None, server_time())
+        return result
 
     async def _payment_draft(
         self, provider: PaymentProvider, request: IssuePayment, retry: bool
@@ -264,8 +280,12 @@ class ProviderActivities(ProviderCalls):
                 provider, organization, retry=retry, at=request.started_at
             ),
             provider_plan_id=await self._customers.ensure_plan(provider, terms),
+            plan_name=terms.plan_name,
+            billing_interval=terms.billing_interval,
+            amount_minor=terms.amount_minor,
+            currency=terms.currency,
             provider_payment_method_id=await self._customers.payment_method(
-                terms, request.payment_method_id
+                provider, terms, request.payment_method_id
             ),
             trial_end=request.trial_end,
         )
@@ -279,9 +299,12 @@ class ProviderActivities(ProviderCalls):
             raise ApplicationError(f"{name} has no API key here", type="provider_not_configured")
         try:
             async with _heartbeat():
-                return await call(provider)
+                answer = await call(provider)
         except ProviderFailure as failure:
+            await self._breaker.report(provider, failure, server_time())
             raise retryable(failure) from None
+        await self._breaker.report(provider, None, server_time())
+        return answer
 
 
 def retryable(failure: ProviderFailure) -> ApplicationError:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from activities.signatures import AttemptResult
-from models.outcomes import FallbackReason, OutcomeClass, ProviderName
+from models.outcomes import FallbackReason, OutcomeClass, ProviderName, Redirect
 from models.snapshots import (
     InvoiceSnapshot,
     PaymentSnapshot,
@@ -83,6 +83,15 @@ def of_subscription(attempt_id: UUID, packed: str, snapshot: SubscriptionSnapsho
         invoice=invoice,
         subscription=snapshot,
     )
+
+
+def on_hosted_page(result: AttemptResult) -> AttemptResult:
+    """Send the customer to the provider's page for the first invoice instead of into its browser SDK,
+    which the app may not have."""
+    page = result.invoice.hosted_invoice_url if result.invoice is not None else None
+    if result.outcome is not OutcomeClass.PENDING or page is None:
+        return result
+    return result.model_copy(update={"next_action": Redirect(url=page)})
 
 
 def nothing(

@@ -238,11 +238,17 @@ class ProviderClock:
     def _remember_ids(self, invoice: OpenInvoice, attempt: AttemptResult) -> None:
         if attempt.outcome is OutcomeClass.NOT_ATTEMPTED or attempt.provider_object_id is None:
             return
+        state = self._desk.state
         if "/" in attempt.provider_object_id:
-            state, ids = self._desk.state, SubscriptionIds.unpack(attempt.provider_object_id)
+            ids = SubscriptionIds.unpack(attempt.provider_object_id)
             state.provider_customer_id = ids.provider_customer_id
             state.provider_subscription_id = ids.provider_subscription_id
             invoice.provider_invoice_id = ids.provider_invoice_id or invoice.provider_invoice_id
+        if attempt.subscription is not None:
+            # What was prepared may have another id than what came of it.
+            state.provider_subscription_id = attempt.subscription.provider_subscription_id
+        if attempt.invoice is not None:
+            invoice.provider_invoice_id = attempt.invoice.provider_invoice_id
 
     def _apply_success(self, invoice: OpenInvoice, attempt: AttemptResult) -> None:
         desk, state, snapshot = self._desk, self._desk.state, attempt.subscription

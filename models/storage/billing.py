@@ -107,12 +107,14 @@ class Invoice(Base):
         CheckConstraint(
             "amount_paid_minor BETWEEN 0 AND amount_minor", name="paid_within_the_amount"
         ),
+        CheckConstraint("num_nonnulls(subscription_id, purchase_id) = 1", name="one_owner"),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
     application_id: Mapped[UUID] = mapped_column(ForeignKey("applications.id"))
     organization_id: Mapped[UUID] = mapped_column(ForeignKey("organizations.id"))
-    subscription_id: Mapped[UUID] = mapped_column(ForeignKey("subscriptions.id"), index=True)
+    subscription_id: Mapped[UUID | None] = mapped_column(ForeignKey("subscriptions.id"), index=True)
+    purchase_id: Mapped[UUID | None] = mapped_column(ForeignKey("purchases.id"), index=True)
     provider: Mapped[str | None]
     account: Mapped[str]
     provider_invoice_id: Mapped[str | None]
@@ -150,7 +152,8 @@ class ChargeAttempt(Base):
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
     application_id: Mapped[UUID] = mapped_column(ForeignKey("applications.id"))
-    subscription_id: Mapped[UUID] = mapped_column(ForeignKey("subscriptions.id"), index=True)
+    subscription_id: Mapped[UUID | None] = mapped_column(ForeignKey("subscriptions.id"), index=True)
+    purchase_id: Mapped[UUID | None] = mapped_column(ForeignKey("purchases.id"), index=True)
     invoice_id: Mapped[UUID] = mapped_column(ForeignKey("invoices.id"), index=True)
     provider: Mapped[str]
     account: Mapped[str]
@@ -180,7 +183,8 @@ class Payment(Base):
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
     application_id: Mapped[UUID] = mapped_column(ForeignKey("applications.id"), index=True)
-    subscription_id: Mapped[UUID] = mapped_column(ForeignKey("subscriptions.id"), index=True)
+    subscription_id: Mapped[UUID | None] = mapped_column(ForeignKey("subscriptions.id"), index=True)
+    purchase_id: Mapped[UUID | None] = mapped_column(ForeignKey("purchases.id"), index=True)
     invoice_id: Mapped[UUID] = mapped_column(ForeignKey("invoices.id"), index=True)
     attempt_id: Mapped[UUID | None] = mapped_column(ForeignKey("charge_attempts.id"))
     provider: Mapped[str]
@@ -201,7 +205,8 @@ class FallbackEvent(Base):
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
     application_id: Mapped[UUID] = mapped_column(ForeignKey("applications.id"), index=True)
-    subscription_id: Mapped[UUID] = mapped_column(ForeignKey("subscriptions.id"), index=True)
+    subscription_id: Mapped[UUID | None] = mapped_column(ForeignKey("subscriptions.id"), index=True)
+    purchase_id: Mapped[UUID | None] = mapped_column(ForeignKey("purchases.id"), index=True)
     invoice_id: Mapped[UUID | None] = mapped_column(ForeignKey("invoices.id"))
     attempted_provider: Mapped[str]
     fallback_provider: Mapped[str]

@@ -18,6 +18,7 @@ def make_engine(sqlalchemy_url: str, *, pool_size: int = 10) -> AsyncEngine:
         sqlalchemy_url,
         pool_size=pool_size,
         max_overflow=0,
+        hide_parameters=True,  # Tokens and addresses must not reach a log through an error message.
         pool_pre_ping=True,
         connect_args={
             "timeout": 5,

@@ -49,12 +49,14 @@ class OutboundEvent(Base):
     __tablename__ = "outbound_events"
     __table_args__ = (
         UniqueConstraint("subscription_id", "sequence"),
+        UniqueConstraint("purchase_id", "sequence"),
         Index("ix_outbound_events_page", "application_id", "id"),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
     application_id: Mapped[UUID] = mapped_column(ForeignKey("applications.id"))
-    subscription_id: Mapped[UUID] = mapped_column(ForeignKey("subscriptions.id"))
+    subscription_id: Mapped[UUID | None] = mapped_column(ForeignKey("subscriptions.id"))
+    purchase_id: Mapped[UUID | None] = mapped_column(ForeignKey("purchases.id"))
     sequence: Mapped[int]
     type: Mapped[str]
     data: Mapped[dict[str, Any]]
@@ -68,7 +70,8 @@ class AuditEntry(Base):
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
     application_id: Mapped[UUID] = mapped_column(ForeignKey("applications.id"))
-    subscription_id: Mapped[UUID] = mapped_column(ForeignKey("subscriptions.id"), index=True)
+    subscription_id: Mapped[UUID | None] = mapped_column(ForeignKey("subscriptions.id"), index=True)
+    purchase_id: Mapped[UUID | None] = mapped_column(ForeignKey("purchases.id"), index=True)
     version: Mapped[int]
     actor: Mapped[str]
     action: Mapped[str]

@@ -11,6 +11,8 @@ from models.storage.billing import (
     SubscriptionPlan,
 )
 from models.storage.messages import AuditEntry, IdempotencyKey, OutboundEvent, WebhookEvent
+from models.storage.providers import ProviderHealth
+from models.storage.shop import Benefit, BenefitGrant, Product, Purchase
 from models.storage.tenants import (
     ApiKey,
     Application,
@@ -24,6 +26,8 @@ __all__ = [
     "Application",
     "AuditEntry",
     "Base",
+    "Benefit",
+    "BenefitGrant",
     "ChargeAttempt",
     "FallbackEvent",
     "IdempotencyKey",
@@ -33,7 +37,10 @@ __all__ = [
     "Payment",
     "PaymentMethod",
     "PlanPrice",
+    "Product",
     "ProviderCustomer",
+    "ProviderHealth",
+    "Purchase",
     "Subscription",
     "SubscriptionPlan",
     "WebhookEvent",
