@@ -1,7 +1,8 @@
 """Which provider collects, decided from data: total, explained, and the same every time.
 
 Order of rules: a forced provider (no fallback), a product purchase goes to Polar, Mexico goes to
-Conekta, everyone else to Stripe; Stripe is everybody's fallback.
+Conekta, everyone else to Stripe; Stripe is everybody's fallback. A stored instrument is charged where
+it is kept, also when its owner has moved since.
 """
 
 from __future__ import annotations
@@ -16,6 +17,23 @@ from models.outcomes import Instrument, ProviderName
 class TransactionType(StrEnum):
     SUBSCRIPTION = "subscription"
     PURCHASE = "purchase"
+
+
+class CountrySource(StrEnum):
+    """How a country came to be known: what the customer said comes before any guess."""
+
+    BILLING_ADDRESS = "billing_address"
+    ORGANIZATION = "organization"
+    DATABASE = "database"
+    IPAPI = "ipapi.co"
+    IP_API = "ip-api.com"
+
+
+class Located(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+    country: str  # ISO 3166-1 alpha-2.
+    source: CountrySource
 
 
 class ProviderAbility(BaseModel):
@@ -78,9 +96,13 @@ def _preference(facts: RoutingFacts) -> tuple[str, list[ProviderName]]:
         return "forced_provider", [facts.force_provider]
     if facts.transaction_type is TransactionType.PURCHASE:
         return "product_purchase", [ProviderName.POLAR, ProviderName.STRIPE]
+    rule, order = "everyone_else", [ProviderName.STRIPE]
     if facts.country == "MX":
-        return "mexico", [ProviderName.CONEKTA, ProviderName.STRIPE]
-    return "everyone_else", [ProviderName.STRIPE]
+        rule, order = "mexico", [ProviderName.CONEKTA, ProviderName.STRIPE]
+    owner = facts.payment_method_provider
+    if owner is None or owner is order[0]:
+        return rule, order
+    return "stored_payment_method", [owner, *(name for name in order if name is not owner)]
 
 
 def _refuse(facts: RoutingFacts, provider: ProviderName) -> Refusal | None:

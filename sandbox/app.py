@@ -11,6 +11,7 @@ from starlette.routing import Mount
 from sandbox.conekta.app import ConektaSimulator
 from sandbox.control import Control
 from sandbox.core import Core, SandboxConfig
+from sandbox.geo.app import GeoSimulators
 from sandbox.polar.app import PolarSimulator
 from sandbox.stripe.app import StripeSimulator
 
@@ -21,6 +22,7 @@ def create_app(config: SandboxConfig) -> Starlette:
     stripe = StripeSimulator(core)
     conekta = ConektaSimulator(core)
     polar = PolarSimulator(core)
+    geo = GeoSimulators(core)
     control = Control(core, {"stripe": stripe, "conekta": conekta, "polar": polar})
 
     @asynccontextmanager
@@ -34,6 +36,8 @@ def create_app(config: SandboxConfig) -> Starlette:
             Mount("/stripe", routes=stripe.routes()),
             Mount("/conekta", routes=conekta.routes()),
             Mount("/polar", routes=polar.routes()),
+            Mount("/geo/ipapi", routes=geo.ipapi_routes()),
+            Mount("/geo/ip-api", routes=geo.ip_api_routes()),
             Mount("/_control", routes=control.routes()),
         ],
         lifespan=lifespan,
@@ -42,4 +46,5 @@ def create_app(config: SandboxConfig) -> Starlette:
     app.state.stripe = stripe
     app.state.conekta = conekta
     app.state.polar = polar
+    app.state.geo = geo
     return app

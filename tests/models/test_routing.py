@@ -46,7 +46,9 @@ def order_of(given_facts: RoutingFacts) -> list[ProviderName]:
         return [given_facts.force_provider]
     if given_facts.transaction_type == "purchase":
         return [POLAR, STRIPE]
-    return [CONEKTA, STRIPE] if given_facts.country == "MX" else [STRIPE]
+    order = [CONEKTA, STRIPE] if given_facts.country == "MX" else [STRIPE]
+    owner = given_facts.payment_method_provider
+    return [owner, *(p for p in order if p != owner)] if owner else order
 
 
 def route(**changes: object) -> RoutingDecision:
@@ -93,7 +95,7 @@ def test_nobody_is_refused_without_need(given_facts: RoutingFacts) -> None:
         }
     )
     decision = decide_route(able)
-    assert (decision.candidates, decision.refusals) == (order_of(given_facts), [])
+    assert (decision.candidates, decision.refusals) == (order_of(able), [])
 
 
 @given(facts)
@@ -123,6 +125,15 @@ def test_a_stored_card_never_moves_to_another_provider(
     ("changes", "rule", "candidates"),
     [
         ({}, "mexico", [CONEKTA, STRIPE]),
+        # A stored card is charged where it is kept, wherever its owner has moved.
+        ({"payment_method_provider": CONEKTA}, "mexico", [CONEKTA]),
+        ({"payment_method_provider": STRIPE}, "stored_payment_method", [STRIPE]),
+        (
+            {"payment_method_provider": CONEKTA, "country": "US"},
+            "stored_payment_method",
+            [CONEKTA],
+        ),
+        ({"payment_method_provider": STRIPE, "force_provider": CONEKTA}, "forced_provider", []),
         ({"country": "US"}, "everyone_else", [STRIPE]),
         ({"country": None}, "everyone_else", [STRIPE]),
         ({"country": "MEXICO"}, "everyone_else", [STRIPE]),
@@ -171,7 +182,6 @@ def test_the_rules_in_their_order(
             },
             "currency",
         ),
-        ({"payment_method_provider": STRIPE}, "payment_method"),
     ],
 )
 def test_a_refusal_says_why(changes: dict[str, object], code: str) -> None:

@@ -1,0 +1,1 @@
+"""Stands in for the two web services that know where an internet address is."""
