@@ -8,8 +8,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from sandbox import page
 from sandbox.core import Call, Core, Handler
-from sandbox.polar import page
 from sandbox.polar.catalog import Catalog
 from sandbox.polar.checkouts import Checkouts
 from sandbox.polar.customers import Customers
@@ -124,10 +124,13 @@ class PolarSimulator:
         await self.core.settle_time()
         checkout = self.checkouts.by_secret(request.path_params["client_secret"])
         if checkout is None:
-            return page.unknown()
+            return page.unknown("Polar")
         if request.method == "POST":
             paid = self.checkouts.pay(checkout["id"])["status"] == "paid"
             self.core.save()
             if paid:
-                return page.leave(checkout)
-        return page.show(checkout, self.world.all("products")[checkout["product_id"]])
+                url = checkout["success_url"].replace("{CHECKOUT_ID}", checkout["id"])
+                return page.leave(url)
+        name = self.world.all("products")[checkout["product_id"]]["name"]
+        amount, currency = checkout["total_amount"], checkout["currency"]
+        return page.show("Polar", name, amount, currency, checkout["status"])

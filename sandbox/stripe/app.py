@@ -13,9 +13,11 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from sandbox import page
 from sandbox.core import Call, Core, new_id
 from sandbox.stripe.catalog import Catalog
 from sandbox.stripe.charging import Charging
+from sandbox.stripe.checkout import Checkout
 from sandbox.stripe.customers import Customers
 from sandbox.stripe.forms import Params, decode, strings
 from sandbox.stripe.invoices import Invoices
@@ -50,18 +52,22 @@ class StripeSimulator:
             self.invoices,
         )
         self.refunds = Refunds(self.world, self.transfers)
+        self.checkout = Checkout(self.world, self.charging)
         core.on_time.append(self._tick)
         core.webhooks.signers["stripe"] = self.sign
 
     def routes(self) -> list[Route]:
         return [
-            self._route(*row)
-            for row in (
-                *self._customer_rows(),
-                *self._catalog_rows(),
-                *self._billing_rows(),
-                *self._payment_rows(),
-            )
+            *(
+                self._route(*row)
+                for row in (
+                    *self._customer_rows(),
+                    *self._catalog_rows(),
+                    *self._billing_rows(),
+                    *self._payment_rows(),
+                )
+            ),
+            Route("/checkout/{session}", self._page, methods=["GET", "POST"]),
         ]
 
     def sign(self, body: bytes) -> dict[str, str]:
@@ -74,8 +80,11 @@ class StripeSimulator:
     # What the control plane may do.
 
     async def pay(self, reference: str, amount_minor: int | None) -> dict[str, Any]:
-        """Pays a voucher number or a CLABE, or finishes 3-D Secure for an intent or client secret."""
+        """Pays a voucher number, a CLABE or a hosted page (by its session's id), or finishes 3-D
+        Secure for an intent or client secret."""
         self.world.origin = Origin()
+        if reference in self.checkout.sessions:
+            return self.checkout.pay(reference)
         if reference in self.world.all("vouchers"):
             intent = self.vouchers.pay(reference, amount_minor)
         elif reference in self.world.all("clabes"):
@@ -86,8 +95,11 @@ class StripeSimulator:
         return _outcome(reference, intent)
 
     async def expire(self, reference: str) -> dict[str, Any]:
-        """A voucher runs out, or 3-D Secure fails. A CLABE never expires: nothing happens."""
+        """A voucher or a hosted page runs out, or 3-D Secure fails. A CLABE never expires: nothing
+        happens."""
         self.world.origin = Origin()
+        if reference in self.checkout.sessions:
+            return self.checkout.expire(reference)
         if reference in self.world.all("vouchers"):
             intent = self.vouchers.expire(reference)
         elif reference in self.world.all("clabes"):
@@ -111,6 +123,7 @@ class StripeSimulator:
         self.world.next_due = math.inf
         self.subscriptions.tick()
         self.vouchers.tick()
+        self.checkout.tick()
 
     # The routes: operation name, method, path, what answers.
 
@@ -156,8 +169,12 @@ class StripeSimulator:
         ]
 
     def _payment_rows(self) -> list[tuple[str, str, str, Operation]]:
-        p, r = self.payments, self.refunds
+        p, r, c = self.payments, self.refunds, self.checkout
         return [
+            ("checkout.sessions.create", "POST", "/checkout/sessions", c.create),
+            ("checkout.sessions.retrieve", "GET", "/checkout/sessions/{session}", c.retrieve),
+            ("checkout.sessions.expire", "POST", "/checkout/sessions/{session}/expire",
+             c.expire_session),
             ("payment_intents.create", "POST", "/payment_intents", p.create),
             ("payment_intents.list", "GET", "/payment_intents", p.list_intents),
             ("payment_intents.retrieve", "GET", "/payment_intents/{intent}", p.retrieve),
@@ -167,7 +184,7 @@ class StripeSimulator:
             ("charges.retrieve", "GET", "/charges/{charge}", p.retrieve_charge),
             ("refunds.create", "POST", "/refunds", r.create),
             ("refunds.retrieve", "GET", "/refunds/{refund}", r.retrieve),
-        ]
+        ]  # fmt: skip
 
     def _route(self, operation: str, method: str, path: str, answer: Operation) -> Route:
         async def handle(request: Request, call: Call) -> Response:
@@ -184,6 +201,8 @@ class StripeSimulator:
         headers = {"Request-Id": request_id, "Stripe-Version": API_VERSION}
         try:
             self._check_caller(request)
+            root_path = request.scope["root_path"]
+            self.world.base_url = f"{request.url.scheme}://{request.url.netloc}{root_path}"
             key = request.headers.get("idempotency-key") if request.method == "POST" else None
             kept = self._kept_answer(key, request.url.path, raw)
             if kept is not None:
@@ -214,6 +233,22 @@ class StripeSimulator:
         if entity.get("object") == "list":
             return 200, entity
         return 200, self.world.render(entity, strings(params, "expand"))
+
+    async def _page(self, request: Request) -> Response:
+        """What the customer sees of a session; pressing the button pays by card."""
+        await self.core.settle_time()
+        self.world.origin = Origin()
+        session = self.checkout.sessions.get(request.path_params["session"])
+        if session is None:
+            return page.unknown("Stripe")
+        if request.method == "POST":
+            paid = self.checkout.pay(session["id"])["status"] == "paid"
+            self.core.save()
+            if paid:
+                url = session["success_url"].replace("{CHECKOUT_SESSION_ID}", session["id"])
+                return page.leave(url)
+        amount, currency = session["amount_total"], session["currency"]
+        return page.show("Stripe", session["_name"], amount, currency, session["status"])
 
     def _check_caller(self, request: Request) -> None:
         expected = f"Bearer {self.core.config.stripe_api_key}"

@@ -50,6 +50,8 @@ class World:
         self.origin = Origin()
         # The earliest moment at which something may fall due; before it a tick costs nothing.
         self.next_due = -math.inf
+        # Where this simulator is mounted, as its latest caller reached it: hosted pages live there.
+        self.base_url = ""
 
     def now(self) -> int:
         return self.core.clock.now()
