@@ -13,7 +13,7 @@ from rich.console import Console
 
 from abono.demo.checks import StepFailed
 from abono.demo.engine import Engine, Places
-from abono.demo.stack import Stage, stage, worker_restarted
+from abono.demo.stack import Stage, restarted, stage
 from abono.demo.story import STORY, Scene
 from abono.demo.telling import Telling, make_console
 from abono.demo.world import World
@@ -24,18 +24,28 @@ _TERMINATED = 143
 async def run(console: Console | None = None) -> int:
     """Play it. Returns 0 when every step held, else 1. Raises DevError when there is no stack."""
     playing = asyncio.create_task(_play(Telling(console or _stdout())))
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        with suppress(ValueError):  # Not on the main thread: somebody else minds the signals.
-            loop.add_signal_handler(number, playing.cancel)
+    asked_to_stop = _on_signals(playing)
     try:
         return await playing
     except asyncio.CancelledError:
-        if not playing.done():  # Ctrl-C: it was not the story that was cancelled, but all of us.
-            playing.cancel()
-            await asyncio.gather(playing, return_exceptions=True)
-            raise
-        return _TERMINATED
+        if asked_to_stop.is_set():
+            return _TERMINATED
+        raise  # Ctrl-C
+
+
+def _on_signals(playing: asyncio.Task[int]) -> asyncio.Event:
+    """End the story, and with it what was started for it, when the process is asked to end."""
+    asked_to_stop = asyncio.Event()
+
+    def stop() -> None:
+        asked_to_stop.set()
+        playing.cancel()
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_IGN:  # nohup: stay when the terminal goes.
+            continue
+        asyncio.get_running_loop().add_signal_handler(number, stop)
+    return asked_to_stop
 
 
 def _stdout() -> Console:
@@ -82,10 +92,13 @@ async def _tell(telling: Telling, ready: Stage) -> bool:
 
 def _end(telling: Telling, ready: Stage, start_seconds: float, story_seconds: float) -> None:
     details = []
-    if worker_restarted(ready):
-        details.append("The worker died in the middle and was started again. Nothing was lost.")
+    if killed := restarted(ready):
+        names = ", ".join(killed)
+        details.append(f"Killed in the middle and started again: {names}. Nothing was lost.")
     if ready.own:
-        details.append("`make up` starts Abono again, with all of this in it: then the links work.")
+        details.append(
+            "`make up` starts Abono again with all of this in it, to be looked at in the Temporal UI."
+        )
     else:
         details.append(f"Look around: {ready.info.temporal_ui_url} and {ready.info.api_url}/docs")
     total = start_seconds + story_seconds

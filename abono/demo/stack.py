@@ -54,14 +54,17 @@ async def stage(telling: Telling) -> AsyncIterator[Stage]:
         return
     report = ConsoleReport(telling.console)
     async with running_stack(home, environment=without_own_keys(os.environ), report=report) as info:
-        yield Stage(home, info, own=True)
-        telling.console.print("[dim]Stopping what was started for the story …[/]")
+        try:
+            yield Stage(home, info, own=True)
+        finally:
+            telling.console.print("[dim]Stopping what was started for the story …[/]")
 
 
-def worker_restarted(before: Stage) -> bool:
-    """Whether somebody killed the worker meanwhile."""
+def restarted(before: Stage) -> list[str]:
+    """The parts that somebody killed meanwhile and that run again."""
     now = read_info(before.home)
-    return now is not None and now.pids.get("worker") != before.info.pids.get("worker")
+    pids = now.pids if now is not None else {}
+    return [name for name, pid in before.info.pids.items() if pids.get(name, pid) != pid]
 
 
 def without_own_keys(environment: Mapping[str, str]) -> dict[str, str]:

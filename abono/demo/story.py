@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from abono.demo.checks import Account, BookLine, Promise, StepFailed, balance, expect
+from abono.demo.checks import Account, Promise, StepFailed, balance, expect
 from abono.demo.engine import Answer, Engine
 from abono.demo.telling import Telling
 from abono.demo.views import Organization, PaymentMethod, Plan, Subscription
@@ -31,7 +31,7 @@ class Part:
 
 @dataclass
 class Scene:
-    """What the chapters share. `cast` fills up in order of appearance."""
+    """What the chapters share. `cast` fills up as people come in."""
 
     engine: Engine
     world: World
@@ -239,14 +239,15 @@ async def _one_live_voucher(scene: Scene, subscription: Subscription) -> None:
 
 
 async def the_books(scene: Scene) -> None:
-    lines = balance([await _account(scene, part) for part in scene.cast])
+    # In the order of appearance, which two who wait at the same time may not keep.
+    cast = sorted(scene.cast, key=lambda part: part.promise.customer)
+    lines = balance([await _account(scene, part) for part in cast])
     scene.telling.books(lines)
-    places = scene.engine.places
-    scene.telling.links(
-        (part.promise.customer, places.workflow(part.subscription.workflow_id))
-        for part in scene.cast
-    )
-    _refuse_bad_books(scene, lines)
+    links = [scene.engine.places.workflow(part.subscription.workflow_id) for part in cast]
+    scene.telling.links(zip([line.customer for line in lines], links, strict=True))
+    bad = [(line, link) for line, link in zip(lines, links, strict=True) if not line.good]
+    got = "; ".join(f"{line.customer}: {', '.join(line.complaints)}" for line, _ in bad)
+    expect(not bad, "books that agree to the centavo", got, [link for _, link in bad])
 
 
 async def _account(scene: Scene, part: Part) -> Account:
@@ -256,17 +257,6 @@ async def _account(scene: Scene, part: Part) -> Account:
         movements=await scene.world.movements(part.subscription),
         invoices=await scene.engine.invoices(part.subscription),
     )
-
-
-def _refuse_bad_books(scene: Scene, lines: list[BookLine]) -> None:
-    bad = [
-        (line, part.subscription)
-        for line, part in zip(lines, scene.cast, strict=True)
-        if not line.good
-    ]
-    where = tuple(place for _, subscription in bad for place in scene.where(subscription)[:1])
-    got = "; ".join(f"{line.customer}: {', '.join(line.complaints)}" for line, _ in bad)
-    expect(not bad, "books that agree to the centavo", got, where)
 
 
 # Shared --------------------------------------------------------------------------------------

@@ -85,7 +85,7 @@ async def test_the_story_survives_a_killed_worker(tmp_path: Path) -> None:
     assert code == 0, output
     assert rows(output) == BOOKS
     assert "57.00 USD and 995.00 MXN charged; the invoices say the same" in output
-    assert "The worker died in the middle" in output
+    assert "Killed in the middle and started again: worker. Nothing was lost." in output
     # What was started for the story is gone.
     assert not info_file(home).exists()
     assert not is_locked(home)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from abono.demo.stack import refuse_real_providers, without_own_keys
+from abono.demo.stack import Stage, refuse_real_providers, restarted, without_own_keys
 from abono.dev.errors import DevError
-from abono.dev.info import StackInfo, environment_file
+from abono.dev.info import StackInfo, environment_file, write_info
 
 INFO = StackInfo("", "", "", "", "", "", "", "http://127.0.0.1:8090")
 SIMULATED = {
@@ -39,3 +40,11 @@ def test_a_real_account_is_refused(tmp_path: Path, provider: str) -> None:
     environment = {n: v for n, v in SIMULATED.items() if not n.startswith(provider)}
     with pytest.raises(DevError, match=f"your own {provider.capitalize()} account"):
         refuse_real_providers(told(tmp_path, environment), INFO)
+
+
+def test_what_was_killed_is_named(tmp_path: Path) -> None:
+    before = Stage(tmp_path, replace(INFO, pids={"worker": 1, "api": 2}), own=False)
+    write_info(tmp_path, before.info)
+    assert restarted(before) == []
+    write_info(tmp_path, replace(INFO, pids={"worker": 3, "api": 2}))
+    assert restarted(before) == ["worker"]
