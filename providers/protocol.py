@@ -157,7 +157,8 @@ class PlanDraft(_Request):
 
 
 class SubscriptionDraft(_Request):
-    """`attempt_id` is the reference under which the first charge is found again."""
+    """`attempt_id` is the reference under which the first charge is found again. What is sold is said
+    twice, by the plan's id and in full: some providers need a plan of its own for each attempt."""
 
     subscription_id: str
     organization_id: str
@@ -165,6 +166,10 @@ class SubscriptionDraft(_Request):
     attempt_id: str
     provider_customer_id: str
     provider_plan_id: str
+    plan_name: str
+    billing_interval: BillingInterval
+    amount_minor: int
+    currency: str
     provider_payment_method_id: str | None
     trial_end: AwareDatetime | None = None
 

@@ -1,4 +1,4 @@
-"""Conekta: cash vouchers and SPEI transfers in Mexico, through the conekta SDK."""
+"""Conekta: cash vouchers, SPEI transfers and card subscriptions in Mexico, through the conekta SDK."""
 
 from providers.conekta.adapter import ConektaProvider
 

@@ -4,6 +4,7 @@ Conekta has no idempotency keys. What keeps money safe instead:
 
 * an order without charges cannot be paid, so making two of them by mistake costs nothing;
 * the charge is added to an order whose id is known, so a lost answer is settled by reading that order;
+* a subscription has a plan of its own whose id we choose, so a lost answer is settled by that plan;
 * a refund compares what was paid back before it asks for more.
 """
 
@@ -23,9 +24,12 @@ from models.snapshots import (
     SubscriptionSnapshot,
 )
 from providers.conekta import failures, mapping
-from providers.conekta.capabilities import CAPABILITIES, CURRENCY, NO_CARDS, NO_SUBSCRIPTIONS
-from providers.conekta.client import ConektaClient, Sdk
+from providers.conekta.capabilities import CAPABILITIES, CURRENCY, NO_SINGLE_CARD
+from providers.conekta.cards import Cards
+from providers.conekta.client import PAGE_SIZE, ConektaClient, Sdk
 from providers.conekta.mapping import ConektaCustomer, ConektaOrder
+from providers.conekta.orders import read_after_write, read_order
+from providers.conekta.subscriptions import Subscriptions
 from providers.conekta.webhooks import WebhookReader
 from providers.protocol import (
     AttachPaymentMethod,
@@ -48,7 +52,6 @@ if TYPE_CHECKING:
 # own documentation uses in its examples: it belongs to nobody and says nothing about the customer.
 NEUTRAL_PHONE = "+5215555555555"
 
-PAGE_SIZE = 250  # The most that Conekta gives at once.
 # 2,000 orders in the few minutes of one attempt are far beyond one account. What lies deeper is not
 # found and a second order is made: harmless, because an order without charges cannot be paid.
 SEARCH_PAGES_MAX = 8
@@ -101,6 +104,8 @@ class ConektaProvider(NoCheckout, NoBenefits):
             version_header=version_header,
             timeout_seconds=timeout_seconds,
         )
+        self._cards = Cards(self._client)
+        self._subscriptions = Subscriptions(self._client)
 
     @property
     def name(self) -> ProviderName:
@@ -204,7 +209,7 @@ class ConektaProvider(NoCheckout, NoBenefits):
             if failure.kind is not FailureKind.REJECTED:
                 raise
             # 428 says that there is a charge already: an earlier try of ours, whose answer got lost.
-            order = await self._read_after_write(provider_payment_id)
+            order = await read_after_write(self._client, provider_payment_id)
             if not order.charge_list and order.payment_status is None:
                 raise
         else:
@@ -219,10 +224,10 @@ class ConektaProvider(NoCheckout, NoBenefits):
             charge = mapping.read_charge("charges.create", body)
             if charge.clabe is not None:
                 return mapping.order_with(charge, provider_payment_id, _metadata(draft))
-        return await self._read_after_write(provider_payment_id)
+        return await read_after_write(self._client, provider_payment_id)
 
     async def get_payment(self, provider_payment_id: str) -> PaymentSnapshot:
-        order = await self._read_order(provider_payment_id)
+        order = await read_order(self._client, provider_payment_id)
         return mapping.payment_snapshot("orders.retrieve", order)
 
     async def cancel_payment(self, provider_payment_id: str) -> PaymentSnapshot:
@@ -253,7 +258,7 @@ class ConektaProvider(NoCheckout, NoBenefits):
 
     async def refund(self, draft: RefundDraft) -> RefundSnapshot:
         """Refunds carry no reference of ours, so what was paid back so far tells whether to ask."""
-        before = await self._read_order(draft.provider_payment_id)
+        before = await read_order(self._client, draft.provider_payment_id)
         found = mapping.earlier_refunds(before, draft)
         if found:
             return mapping.refund_snapshot(before, found, draft.amount_minor)
@@ -292,62 +297,54 @@ class ConektaProvider(NoCheckout, NoBenefits):
         found.sort(key=lambda o: (o.payment_status is None, o.created_at or 0, o.id))
         return found[0].id if found else None
 
-    async def _read_order(self, provider_payment_id: str) -> ConektaOrder:
-        def send(sdk: Sdk) -> urllib3.HTTPResponse:
-            return sdk.orders.get_order_by_id_without_preload_content(
-                provider_payment_id, **sdk.options
-            )
-
-        answer = await self._client.call("orders.retrieve", send)
-        return mapping.read_order("orders.retrieve", answer.body)
-
-    async def _read_after_write(self, provider_payment_id: str) -> ConektaOrder:
-        try:
-            return await self._read_order(provider_payment_id)
-        except ProviderFailure as failure:
-            raise failures.after_the_write(failure) from failure
-
     async def _snapshot_after_write(self, provider_payment_id: str) -> PaymentSnapshot:
-        order = await self._read_after_write(provider_payment_id)
+        order = await read_after_write(self._client, provider_payment_id)
         return mapping.payment_snapshot("orders.retrieve", order)
 
-    # Cards, plans and subscriptions: refused by type, as the capability matrix says.
+    # Cards and the subscriptions that bill them.
 
     async def attach_payment_method(self, request: AttachPaymentMethod) -> PaymentMethodSnapshot:
-        raise failures.unsupported(NO_CARDS)
+        return await self._cards.attach(request)
 
     async def detach_payment_method(
         self, provider_customer_id: str, provider_payment_method_id: str
     ) -> None:
-        raise failures.unsupported(NO_CARDS)
+        await self._cards.detach(provider_customer_id, provider_payment_method_id)
 
     async def ensure_plan(self, draft: PlanDraft) -> str:
-        raise failures.unsupported(NO_SUBSCRIPTIONS)
+        """Nothing to make yet: each attempt makes a plan of its own."""
+        return draft.plan_id
 
     async def prepare_subscription(
         self, draft: SubscriptionDraft, *, retry: bool = False
     ) -> PreparedSubscription:
-        raise failures.unsupported(NO_SUBSCRIPTIONS)
+        return await self._subscriptions.prepare(draft, retry=retry)
 
     async def commit_subscription(
         self, draft: SubscriptionDraft, prepared: PreparedSubscription
     ) -> SubscriptionSnapshot:
-        raise failures.unsupported(NO_SUBSCRIPTIONS)
+        """The snapshot's id is Conekta's own; the prepared one goes on standing for it."""
+        return await self._subscriptions.commit(draft, prepared)
 
     async def get_subscription(
         self, provider_customer_id: str, provider_subscription_id: str
     ) -> SubscriptionSnapshot:
-        raise failures.unsupported(NO_SUBSCRIPTIONS)
+        return await self._subscriptions.get(provider_customer_id, provider_subscription_id)
 
     async def cancel_subscription(
         self, provider_customer_id: str, provider_subscription_id: str, *, at_period_end: bool
     ) -> SubscriptionSnapshot:
-        raise failures.unsupported(NO_SUBSCRIPTIONS)
+        """At period end is a pause: see `Subscriptions.cancel_at_period_end`."""
+        if at_period_end:
+            return await self._subscriptions.cancel_at_period_end(
+                provider_customer_id, provider_subscription_id
+            )
+        return await self._subscriptions.cancel(provider_customer_id, provider_subscription_id)
 
     async def keep_subscription(
         self, provider_customer_id: str, provider_subscription_id: str
     ) -> SubscriptionSnapshot:
-        raise failures.unsupported(NO_SUBSCRIPTIONS)
+        return await self._subscriptions.keep(provider_customer_id, provider_subscription_id)
 
     async def retry_invoice(
         self,
@@ -356,15 +353,17 @@ class ConektaProvider(NoCheckout, NoBenefits):
         attempt_id: str,
         provider_payment_method_id: str | None,
     ) -> InvoiceSnapshot:
-        raise failures.unsupported(NO_SUBSCRIPTIONS)
+        return await self._subscriptions.retry_invoice(
+            provider_invoice_id, provider_payment_method_id
+        )
 
     async def get_invoice(self, provider_invoice_id: str) -> InvoiceSnapshot:
-        raise failures.unsupported(NO_SUBSCRIPTIONS)
+        return await self._subscriptions.get_invoice(provider_invoice_id)
 
 
 def _check_instrument(draft: PaymentDraft) -> None:
     if draft.instrument not in _METHOD_TYPE_BY_INSTRUMENT:
-        raise failures.unsupported(NO_CARDS)
+        raise failures.unsupported(NO_SINGLE_CARD)
     if draft.currency != CURRENCY:
         raise failures.unsupported(f"Conekta charges in {CURRENCY} only: use Stripe otherwise")
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import conekta
     import urllib3
 
+PAGE_SIZE = 250  # The most that Conekta gives at once.
 # Calls at the same time per provider object: more would only queue at Conekta's rate limit.
 CONCURRENT_CALLS_MAX = 16
 CONNECT_TIMEOUT_SECONDS_MAX = 3.0
@@ -46,6 +47,9 @@ class Sdk:
     customers: conekta.CustomersApi
     orders: conekta.OrdersApi
     charges: conekta.ChargesApi
+    payment_methods: conekta.PaymentMethodsApi
+    plans: conekta.PlansApi
+    subscriptions: conekta.SubscriptionsApi
     version_header: str
     timeouts: tuple[float, float]
 
@@ -117,6 +121,9 @@ class ConektaClient:
             customers=conekta.CustomersApi(client),
             orders=conekta.OrdersApi(client),
             charges=conekta.ChargesApi(client),
+            payment_methods=conekta.PaymentMethodsApi(client),
+            plans=conekta.PlansApi(client),
+            subscriptions=conekta.SubscriptionsApi(client),
             version_header=self._version_header,
             timeouts=(float(connect), float(self._timeout_seconds)),
         )

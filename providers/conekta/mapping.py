@@ -52,26 +52,26 @@ _REFUND_STATUS = {
 }
 
 
-class _Tolerant(BaseModel):
+class Tolerant(BaseModel):
     # A reference or an agreement may come as a number: it is text to us, whatever its length.
     model_config = ConfigDict(extra="ignore", frozen=True, coerce_numbers_to_str=True)
 
 
-Model = TypeVar("Model", bound=_Tolerant)
+Model = TypeVar("Model", bound=Tolerant)
 
 
-class ConektaRefund(_Tolerant):
+class ConektaRefund(Tolerant):
     id: str
     amount: int = 0  # Negative at Conekta.
     status: str | None = None
     created_at: int = 0
 
 
-class _RefundList(_Tolerant):
+class _RefundList(Tolerant):
     data: list[ConektaRefund] | None = None
 
 
-class ConektaPaymentMethod(_Tolerant):
+class ConektaPaymentMethod(Tolerant):
     object: str | None = None
     type: str | None = None
     reference: str | None = None
@@ -86,7 +86,7 @@ class ConektaPaymentMethod(_Tolerant):
     expires_at: int | None = None
 
 
-class ConektaCharge(_Tolerant):
+class ConektaCharge(Tolerant):
     id: str
     order_id: str | None = None
     status: str | None = None
@@ -119,12 +119,17 @@ class ConektaCharge(_Tolerant):
         return self.status in _PAYABLE_STATUSES
 
 
-class _ChargeList(_Tolerant):
+class _ChargeList(Tolerant):
     data: list[ConektaCharge] | None = None
 
 
-class ConektaOrder(_Tolerant):
+class _CustomerInfo(Tolerant):
+    customer_id: str | None = None
+
+
+class ConektaOrder(Tolerant):
     id: str
+    customer_info: _CustomerInfo | None = None
     amount: int | None = None
     amount_refunded: int | None = None
     currency: str | None = None
@@ -138,6 +143,10 @@ class ConektaOrder(_Tolerant):
         return (self.charges.data or []) if self.charges is not None else []
 
     @property
+    def customer_id(self) -> str | None:
+        return self.customer_info.customer_id if self.customer_info is not None else None
+
+    @property
     def refund_list(self) -> list[ConektaRefund]:
         """Every refund of every charge, oldest first."""
         found = [refund for charge in self.charge_list for refund in charge.refund_list]
@@ -149,29 +158,38 @@ class ConektaOrder(_Tolerant):
         return value if isinstance(value, str) and value else None
 
 
-class ConektaCustomer(_Tolerant):
+class ConektaCustomer(Tolerant):
     id: str
     custom_reference: str | None = None
     created_at: int = 0
 
 
+def read(model: type[Model], operation: str, body: Any) -> Model:
+    """Raises ProviderFailure(UNKNOWN) when the body is not what it should be."""
+    try:
+        return model.model_validate(body)
+    except ValidationError as error:
+        fields = sorted({".".join(map(str, e["loc"])) for e in error.errors()})
+        raise failures.unreadable(operation, ", ".join(fields) or "not an object") from None
+
+
 def read_order(operation: str, body: Any) -> ConektaOrder:
-    return _read(ConektaOrder, operation, body)
+    return read(ConektaOrder, operation, body)
 
 
 def read_charge(operation: str, body: Any) -> ConektaCharge:
-    return _read(ConektaCharge, operation, body)
+    return read(ConektaCharge, operation, body)
 
 
 def read_customer(operation: str, body: Any) -> ConektaCustomer:
-    return _read(ConektaCustomer, operation, body)
+    return read(ConektaCustomer, operation, body)
 
 
 def read_page(model: type[Model], operation: str, body: Any) -> tuple[list[Model], bool]:
     """The items of a list envelope and whether there are more."""
     if not isinstance(body, dict) or not isinstance(body.get("data"), list):
         raise failures.unreadable(operation, "not a list")
-    return [_read(model, operation, item) for item in body["data"]], bool(body.get("has_more"))
+    return [read(model, operation, item) for item in body["data"]], bool(body.get("has_more"))
 
 
 def order_with(charge: ConektaCharge, order_id: str, metadata: dict[str, Any]) -> ConektaOrder:
@@ -249,14 +267,6 @@ def earlier_refunds(order: ConektaOrder, draft: RefundDraft) -> list[ConektaRefu
     raise ProviderFailure(FailureKind.REJECTED, message, code="refund_mismatch")
 
 
-def _read(model: type[Model], operation: str, body: Any) -> Model:
-    try:
-        return model.model_validate(body)
-    except ValidationError as error:
-        fields = sorted({".".join(map(str, e["loc"])) for e in error.errors()})
-        raise failures.unreadable(operation, ", ".join(fields) or "not an object") from None
-
-
 def _status(order: ConektaOrder, amount: int, captures: list[Capture]) -> PaymentStatus:
     """Money beats every word about it: a voucher paid after it expired is paid."""
     if captures and sum(capture.amount_minor for capture in captures) >= amount:
@@ -280,7 +290,7 @@ def _captures(order: ConektaOrder, currency: str) -> list[Capture]:
             provider_charge_id=charge.id,
             amount_minor=charge.amount or 0,
             currency=charge.currency or currency,
-            captured_at=_time(charge.paid_at or charge.created_at or order.created_at or 0),
+            captured_at=instant(charge.paid_at or charge.created_at or order.created_at or 0),
         )
         for charge in order.charge_list
         if charge.has_money
@@ -303,8 +313,8 @@ def _expires_at(order: ConektaOrder) -> datetime | None:
 
 def _expiry(order: ConektaOrder, charge: ConektaCharge) -> datetime:
     if charge.payment_method is not None and charge.payment_method.expires_at is not None:
-        return _time(charge.payment_method.expires_at)
-    return _time(charge.created_at or order.created_at or 0) + _EXPIRY_DEFAULT
+        return instant(charge.payment_method.expires_at)
+    return instant(charge.created_at or order.created_at or 0) + _EXPIRY_DEFAULT
 
 
 def _next_action(order: ConektaOrder) -> NextAction | None:
@@ -344,7 +354,8 @@ def _voucher(charge: ConektaCharge) -> Voucher | None:
     )
 
 
-def _time(unix_seconds: int) -> datetime:
+def instant(unix_seconds: int) -> datetime:
+    """Raises ProviderFailure(UNKNOWN) for a number that is no time."""
     try:
         return datetime.fromtimestamp(unix_seconds, UTC)
     except (OverflowError, OSError, ValueError):

@@ -129,6 +129,9 @@ def _about_order(subject: dict[str, Any]) -> dict[str, Any]:
         "attempt_id": order.reference("attempt_id"),
         "provider_payment_id": order.id,
     }
+    if known["attempt_id"] is None:
+        # A subscription's order carries none of our ids: it may be an invoice that we know.
+        known["provider_invoice_id"] = order.id
     try:
         snapshot = mapping.payment_snapshot("webhook", order)
     except ProviderFailure:

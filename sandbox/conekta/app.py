@@ -8,12 +8,19 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from sandbox.conekta.cards import Cards
 from sandbox.conekta.customers import Customers
+from sandbox.conekta.cycles import Cycles
 from sandbox.conekta.events import Events
 from sandbox.conekta.orders import Orders
 from sandbox.conekta.payments import Payments
+from sandbox.conekta.plans import Plans
+from sandbox.conekta.subscriptions import Subscriptions
 from sandbox.conekta.wire import Refusal, check_headers, error_body
 from sandbox.core import Call, Core, Handler
+
+# Method, path, name of the operation, and who carries it out.
+Table = list[tuple[str, str, str, Handler]]
 
 
 class ConektaSimulator:
@@ -24,7 +31,11 @@ class ConektaSimulator:
         self.events = Events(core)
         self.customers = Customers(core)
         self.payments = Payments(core, self.events)
-        self.orders = Orders(self.payments, self.customers)
+        self.cards = Cards(core, self.customers)
+        self.orders = Orders(self.payments, self.customers, self.cards)
+        self.plans = Plans(core, self.events)
+        self.cycles = Cycles(self.payments, self.cards, self.plans)
+        self.subscriptions = Subscriptions(self.cycles, self.customers)
 
     @property
     def public_key_pem(self) -> str:
@@ -32,8 +43,36 @@ class ConektaSimulator:
         return self.events.public_key_pem
 
     def routes(self) -> list[Route]:
+        return [
+            Route(path, self._endpoint(operation, handler), methods=[method], name=operation)
+            for method, path, operation, handler in [*self._payment_table(), *self._card_table()]
+        ]
+
+    def _card_table(self) -> Table:
+        cards, plans, subscriptions = self.cards, self.plans, self.subscriptions
+        sources = "/customers/{customer_id}/payment_sources"
+        mine = "/customers/{customer_id}/subscriptions"
+        return [
+            ("POST", sources, "payment_sources.create", cards.create),
+            ("GET", sources, "payment_sources.list", cards.find_all),
+            ("DELETE", f"{sources}/{{id}}", "payment_sources.delete", cards.delete),
+            ("POST", "/plans", "plans.create", plans.create),
+            ("GET", "/plans", "plans.list", plans.find_all),
+            ("GET", "/plans/{id}", "plans.retrieve", plans.retrieve),
+            ("DELETE", "/plans/{id}", "plans.delete", plans.delete),
+            ("POST", mine, "subscriptions.create", subscriptions.create),
+            ("GET", mine, "subscriptions.list", subscriptions.find_all),
+            ("GET", f"{mine}/{{id}}", "subscriptions.retrieve", subscriptions.retrieve),
+            ("PUT", f"{mine}/{{id}}", "subscriptions.update", subscriptions.update),
+            ("POST", f"{mine}/{{id}}/pause", "subscriptions.pause", subscriptions.pause),
+            ("POST", f"{mine}/{{id}}/resume", "subscriptions.resume", subscriptions.resume),
+            ("POST", f"{mine}/{{id}}/cancel", "subscriptions.cancel", subscriptions.cancel),
+            ("POST", f"{mine}/{{id}}/retry", "subscriptions.retry", subscriptions.retry),
+        ]
+
+    def _payment_table(self) -> Table:
         customers, orders, events = self.customers, self.orders, self.events
-        table: list[tuple[str, str, str, Handler]] = [
+        return [
             ("POST", "/customers", "customers.create", customers.create),
             ("GET", "/customers", "customers.list", customers.find_all),
             ("GET", "/customers/{id}", "customers.retrieve", customers.retrieve),
@@ -50,10 +89,6 @@ class ConektaSimulator:
             ("GET", "/webhook_keys", "webhook_keys.list", events.find_keys),
             ("GET", "/webhook_keys/{id}", "webhook_keys.retrieve", events.retrieve_key),
         ]
-        return [
-            Route(path, self._endpoint(operation, handler), methods=[method], name=operation)
-            for method, path, operation, handler in table
-        ]
 
     async def pay(self, reference: str, amount_minor: int | None) -> dict[str, Any]:
         """Pay a slip or a CLABE: also late, also again, also with another amount."""
@@ -63,9 +98,9 @@ class ConektaSimulator:
         """Let a slip or a CLABE (and the alternatives beside it) run out now."""
         return self.payments.expire(reference)
 
-    async def renew(self, provider_subscription_id: str, _outcome: str) -> dict[str, Any]:
-        """There are no card subscriptions here, so no id is ever known."""
-        raise KeyError(provider_subscription_id)
+    async def renew(self, provider_subscription_id: str, outcome: str) -> dict[str, Any]:
+        """The clock bills the next cycle (or the unpaid one) now."""
+        return self.subscriptions.renew(provider_subscription_id, outcome)
 
     def _endpoint(self, operation: str, handler: Handler) -> Any:
         async def guarded(request: Request, call: Call) -> Response:

@@ -6,7 +6,8 @@ import random
 import secrets
 from collections.abc import Callable
 
-from sandbox.conekta.wire import Json, check_known, hex_id, invalid, not_found, object_id
+from sandbox.conekta.cards import Card
+from sandbox.conekta.wire import Json, check_known, hex_id, invalid, object_id
 
 # Conekta documents 30 days for cash. For SPEI it documents nothing; three days are ours.
 CASH_EXPIRY_SECONDS = 30 * 86400
@@ -26,16 +27,6 @@ _METHOD_KEYS = frozenset(
     ]
 )
 
-# Test tokens that Conekta's libraries and issue threads name: brand, last digits, failure.
-TOKENS: dict[str, tuple[str, str, str | None]] = {
-    "tok_test_visa_4242": ("visa", "4242", None),
-    "tok_test_visa_1881": ("visa", "1881", None),
-    "tok_test_mastercard_4444": ("mastercard", "4444", None),
-    "tok_test_mastercard_5100": ("mastercard", "5100", None),
-    "tok_test_amex_8431": ("american_express", "8431", None),
-    "tok_test_card_declined": ("visa", "0002", "card_declined"),
-    "tok_test_insufficient_funds": ("visa", "0127", "insufficient_funds"),
-}
 DECLINE_CODES = {
     "card_declined": "conekta.errors.processing.bank.declined",
     "insufficient_funds": "conekta.errors.processing.bank.insufficient_funds",
@@ -57,7 +48,7 @@ def charges_of(order: Json) -> list[Json]:
     return charges
 
 
-def read_charge(body: Json, now: int) -> Json:
+def read_charge(body: Json, now: int, find_card: Callable[[Json], Card]) -> Json:
     """Check one requested charge and return its parts with the defaults filled in."""
     check_known(body, _CHARGE_KEYS, "charges.")
     method = body.get("payment_method")
@@ -75,24 +66,15 @@ def read_charge(body: Json, now: int) -> Json:
         "amount": amount,
         "reference_id": body.get("reference_id"),
         "expires_at": method.get("expires_at"),
-        "token_id": method.get("token_id"),
     }
     if kind == "card":
-        return _read_card(requested, method)
+        return {**requested, "card": find_card(method)}
     expires_at = requested["expires_at"]
     if expires_at is None:
         default = CASH_EXPIRY_SECONDS if kind == "cash" else SPEI_EXPIRY_SECONDS
         return {**requested, "expires_at": now + default}
     if not isinstance(expires_at, int) or expires_at <= now:
         raise invalid("expires_at", "past", "expires_at must be Unix seconds in the future")
-    return requested
-
-
-def _read_card(requested: Json, method: Json) -> Json:
-    if method.get("payment_source_id") is not None:
-        raise not_found("payment source")
-    if requested["token_id"] not in TOKENS:
-        raise not_found("token")
     return requested
 
 
@@ -227,7 +209,7 @@ def _transfer() -> Json:
 
 
 def _card_charge(order: Json, requested: Json, now: int, decline: bool) -> Json:
-    brand, last4, failure = TOKENS[requested["token_id"]]
+    brand, last4, failure = requested["card"]
     method: Json = {
         "object": "card_payment",
         "type": "credit",

@@ -19,7 +19,7 @@ from sandbox.conekta.wire import (
 from sandbox.core import Call, Core
 
 _KNOWN = frozenset({"name", "email", "phone", "custom_reference", "metadata", "corporate"})
-# They belong to cards and subscriptions, which this simulator does not have yet.
+# Cards and subscriptions have paths of their own.
 _NOT_SIMULATED = frozenset({"payment_sources", "plan_id", "subscription"})
 
 

@@ -7,6 +7,7 @@ import copy
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from sandbox.conekta.cards import Cards
 from sandbox.conekta.charges import (
     DECLINE_CODES,
     charges_of,
@@ -80,42 +81,24 @@ _TAKEN_STATUSES = frozenset({"pending_payment", "paid", "refunded", "partially_r
 
 
 class Orders:
-    def __init__(self, payments: Payments, customers: Customers) -> None:
+    def __init__(self, payments: Payments, customers: Customers, cards: Cards) -> None:
         self.core = payments.core
         self.payments = payments
         self.customers = customers
+        self.cards = cards
 
     async def create(self, request: Request, call: Call) -> Response:
         """No idempotency: the same body posted twice makes two orders."""
         body = await read_body(request)
         _check(body)
         now = self.core.clock.now()
-        line_items = _read_line_items(body)
-        order: Json = {
-            "object": "order",
-            "id": object_id("ord_"),
-            "livemode": False,
-            "amount": sum(item["unit_price"] * item["quantity"] for item in line_items),
-            "amount_refunded": 0,
-            "currency": _currency(body),
-            "payment_status": None,
-            "is_refundable": False,
-            "split_payment": False,
-            "processing_mode": body.get("processing_mode"),
-            "customer_info": self._customer_info(body),
-            "line_items": None,
-            "charges": None,
-            "channel": {"segment": "API", "id": object_id("channel_")},
-            "metadata": check_metadata(body),
-            "next_action": None,
-            "created_at": now,
-            "updated_at": now,
-        }
-        order["line_items"] = _line_item_list(order, line_items)
+        order = new_order(now, _currency(body), self._customer_info(body), _read_line_items(body))
+        order["processing_mode"] = body.get("processing_mode")
+        order["metadata"] = check_metadata(body)
         wanted = body.get("charges") or []
         if not isinstance(wanted, list):
             raise invalid("charges", "list", "charges must be a list")
-        requested = [read_charge(charge, now) for charge in wanted]
+        requested = [read_charge(charge, now, self.cards.of_method) for charge in wanted]
         _check_sum(order, requested)
         self.payments.orders[order["id"]] = order
         self.payments.events.emit("order.created", order)
@@ -172,7 +155,7 @@ class Orders:
 
     async def create_charge(self, request: Request, call: Call) -> Response:
         order = self.find(request.path_params["id"])
-        requested = read_charge(await read_body(request), self.core.clock.now())
+        body, now = await read_body(request), self.core.clock.now()
         if order["payment_status"] in {"canceled", "expired"}:
             rule = "cannot_be_updated_because_is_closed"
             raise precondition(rule, f"the order is {order['payment_status']}")
@@ -181,6 +164,7 @@ class Orders:
                 paid = charge["status"] != "pending_payment"
                 rule = f"cannot_be_updated_because_has_charge{'_paid' if paid else ''}"
                 raise precondition(rule, f"it has already a charge which is {charge['status']}")
+        requested = read_charge(body, now, self.cards.of_method)
         _check_sum(order, [requested])
         made = self._add_charges(order, requested, call)
         # One charge is all that this answer holds, even when the request made alternatives.
@@ -234,12 +218,42 @@ class Orders:
         check_known(info, _CUSTOMER_INFO_KEYS, "customer_info.")
         shown = {"object": "customer_info", "corporate": bool(info.get("corporate", False))}
         if "customer_id" in info:
-            customer = self.customers.find(required_text(info, "customer_id"))
-            shown["customer_id"] = customer["id"]
-            if customer["custom_reference"]:
-                shown["customer_custom_reference"] = customer["custom_reference"]
-            return {**shown, **{key: customer[key] for key in ("name", "email", "phone")}}
+            return shown | info_of(self.customers.find(required_text(info, "customer_id")))
         return {**shown, **{key: required_text(info, key) for key in ("name", "email", "phone")}}
+
+
+def info_of(customer: Json) -> Json:
+    """How an order shows the customer that it belongs to."""
+    shown = {key: customer[key] for key in ("name", "email", "phone")}
+    if customer["custom_reference"]:
+        shown["customer_custom_reference"] = customer["custom_reference"]
+    return {"object": "customer_info", "customer_id": customer["id"], **shown}
+
+
+def new_order(now: int, currency: str, customer_info: Json, line_items: list[Json]) -> Json:
+    """An order that nobody can pay yet."""
+    order: Json = {
+        "object": "order",
+        "id": object_id("ord_"),
+        "livemode": False,
+        "amount": sum(item["unit_price"] * item["quantity"] for item in line_items),
+        "amount_refunded": 0,
+        "currency": currency,
+        "payment_status": None,
+        "is_refundable": False,
+        "split_payment": False,
+        "processing_mode": None,
+        "customer_info": customer_info,
+        "line_items": None,
+        "charges": None,
+        "channel": {"segment": "API", "id": object_id("channel_")},
+        "metadata": {},
+        "next_action": None,
+        "created_at": now,
+        "updated_at": now,
+    }
+    order["line_items"] = _line_item_list(order, line_items)
+    return order
 
 
 def _check(body: Json) -> None:

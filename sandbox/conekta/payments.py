@@ -38,6 +38,11 @@ class Payments:
         return self.core.collection("conekta", "references")
 
     @property
+    def subscription_id_by_order_id(self) -> dict[str, str]:
+        """The merchant's own ids, as far as the plan of a billed subscription says them."""
+        return self.core.collection("conekta", "billed_subscriptions")
+
+    @property
     def _expires_at_by_order_id(self) -> dict[str, int]:
         """Orders with a pending charge: the only ones that the clock has to look at."""
         return self.core.collection("conekta", "pending_orders")
@@ -216,6 +221,7 @@ class Payments:
         self, charge: Json, movement_id: str, kind: str, amount: int, status: str, at: int
     ) -> None:
         metadata = self.orders[charge["order_id"]]["metadata"]
+        of_plan = self.subscription_id_by_order_id.get(charge["order_id"])
         self.core.book(
             provider="conekta",
             id=movement_id,
@@ -224,7 +230,7 @@ class Payments:
             currency=charge["currency"],
             status=status,
             reference=reference_of(charge),
-            subscription_id=metadata.get("subscription_id"),
+            subscription_id=metadata.get("subscription_id") or of_plan,
             invoice_id=metadata.get("invoice_id"),
             created_at=datetime.fromtimestamp(at, UTC).isoformat().replace("+00:00", "Z"),
         )

@@ -9,6 +9,7 @@ import pytest
 
 from providers.conekta import ConektaProvider
 from tests.providers.conekta.drafts import ProviderFactory, customer_draft
+from tests.providers.conekta.subscribing import Subscriber, make_subscriber
 from tests.sandbox.conekta.world import API_KEY, World, public_pem, running_world
 
 
@@ -52,3 +53,8 @@ def hasty_provider(make_provider: ProviderFactory) -> ConektaProvider:
 @pytest.fixture
 async def customer_id(provider: ConektaProvider) -> str:
     return await provider.ensure_customer(customer_draft())
+
+
+@pytest.fixture
+async def subscriber(world: World, provider: ConektaProvider) -> Subscriber:
+    return await make_subscriber(world, provider)

@@ -11,10 +11,22 @@ import pytest
 from models.outcomes import Instrument, PayTransfer, PayVoucher
 from models.snapshots import PaymentSnapshot, PaymentStatus
 from providers.conekta import ConektaProvider
-from providers.protocol import CustomerDraft, PaymentDraft, ProviderFailure, RefundDraft
+from providers.protocol import (
+    AttachPaymentMethod,
+    CustomerDraft,
+    PaymentDraft,
+    ProviderFailure,
+    RefundDraft,
+    SubscriptionDraft,
+)
 from tests.sandbox.conekta.world import World
 
 AMOUNT_MINOR = 34900
+# Ours are UUIDs: what the id of a plan is made of.
+SUBSCRIPTION_ID = "0199a1b2-0000-7000-8000-000000000001"
+ATTEMPT_ID = "0199a1b2-0000-7000-8000-00000000000a"
+GOOD_TOKEN = "tok_test_visa_4242"
+BROKE_TOKEN = "tok_test_insufficient_funds"
 
 
 class ProviderFactory(Protocol):
@@ -56,6 +68,29 @@ def refund_draft(provider_payment_id: str, **change: Any) -> RefundDraft:
         "already_refunded_minor": 0,
     }
     return RefundDraft.model_validate({**usual, **change})
+
+
+def card_request(customer_id: str, token: str = GOOD_TOKEN) -> AttachPaymentMethod:
+    return AttachPaymentMethod(
+        payment_method_id="pm_1", provider_customer_id=customer_id, token=token
+    )
+
+
+def subscription_draft(customer_id: str, card_id: str | None, **change: Any) -> SubscriptionDraft:
+    usual: dict[str, Any] = {
+        "subscription_id": SUBSCRIPTION_ID,
+        "organization_id": "org_1",
+        "invoice_id": "inv_1",
+        "attempt_id": ATTEMPT_ID,
+        "provider_customer_id": customer_id,
+        "provider_plan_id": "plan_1",
+        "plan_name": "Plan Pro",
+        "billing_interval": "monthly",
+        "amount_minor": AMOUNT_MINOR,
+        "currency": "MXN",
+        "provider_payment_method_id": card_id,
+    }
+    return SubscriptionDraft.model_validate({**usual, **change})
 
 
 async def open_payment(provider: ConektaProvider, draft: PaymentDraft) -> PaymentSnapshot:

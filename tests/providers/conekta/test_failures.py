@@ -19,10 +19,7 @@ from providers.protocol import (
     AttachPaymentMethod,
     Capability,
     FailureKind,
-    PlanDraft,
-    PreparedSubscription,
     ProviderFailure,
-    SubscriptionDraft,
 )
 from tests.providers.conekta.drafts import (
     ProviderFactory,
@@ -31,6 +28,7 @@ from tests.providers.conekta.drafts import (
     open_payment,
     payment_draft,
     references,
+    subscription_draft,
 )
 from tests.sandbox.conekta.world import World
 
@@ -247,55 +245,32 @@ def test_retry_after(header: str, seconds: float | None) -> None:
 async def test_what_is_not_there_is_refused_by_type(
     provider: ConektaProvider, customer_id: str
 ) -> None:
-    subscription = SubscriptionDraft(
-        subscription_id="sub_1",
-        organization_id="org_1",
-        invoice_id="inv_1",
-        attempt_id="att_1",
-        provider_customer_id=customer_id,
-        provider_plan_id="plan_1",
-        provider_payment_method_id=None,
-    )
-    prepared = PreparedSubscription(provider_subscription_id="sub_c", provider_invoice_id=None)
-    plan = PlanDraft.model_validate(
-        {
-            "plan_id": "plan_1",
-            "name": "Pro",
-            "billing_interval": "monthly",
-            "amount_minor": 100,
-            "currency": "MXN",
-        }
-    )
     card = AttachPaymentMethod(
-        payment_method_id="pm_1", provider_customer_id=customer_id, token="tok_test_visa_4242"
+        payment_method_id="pm_1", provider_customer_id=customer_id, token="t", type=Instrument.OXXO
     )
+    single = payment_draft(customer_id, instrument=Instrument.CARD)
     calls: list[Callable[[], Awaitable[object]]] = [
         lambda: provider.attach_payment_method(card),
-        lambda: provider.detach_payment_method(customer_id, "src_1"),
-        lambda: provider.ensure_plan(plan),
-        lambda: provider.prepare_subscription(subscription),
-        lambda: provider.commit_subscription(subscription, prepared),
-        lambda: provider.get_subscription(customer_id, "sub_c"),
-        lambda: provider.cancel_subscription(customer_id, "sub_c", at_period_end=False),
-        lambda: provider.keep_subscription(customer_id, "sub_c"),
-        lambda: provider.retry_invoice(
-            "inv_c", attempt_id="att_1", provider_payment_method_id=None
+        lambda: provider.prepare_subscription(subscription_draft(customer_id, None)),
+        lambda: provider.prepare_subscription(
+            subscription_draft(customer_id, "src_1", currency="USD")
         ),
-        lambda: provider.get_invoice("inv_c"),
-        lambda: provider.prepare_payment(payment_draft(customer_id, instrument=Instrument.CARD)),
-        lambda: provider.commit_payment(
-            payment_draft(customer_id, instrument=Instrument.CARD), "ord_1"
-        ),
+        lambda: provider.prepare_payment(single),
+        lambda: provider.commit_payment(single, "ord_1"),
         lambda: provider.prepare_payment(payment_draft(customer_id, currency="USD")),
     ]
     for call in calls:
         failure = await failure_of(call())
         assert failure.kind is FailureKind.UNSUPPORTED
         assert failure.outcome is OutcomeClass.NOT_ATTEMPTED
-        assert "Stripe" in failure.message
-    supported = provider.capabilities.supports
-    assert supported == {Capability.CASH_VOUCHER, Capability.BANK_TRANSFER, Capability.REFUND}
-    assert set(Capability) - supported == set(provider.capabilities.refusals)
+    supported, refused = provider.capabilities.supports, set(provider.capabilities.refusals)
+    assert refused == {
+        Capability.CASH_REFUND,
+        Capability.HOSTED_CHECKOUT,
+        Capability.PRODUCT,
+        Capability.BENEFIT,
+    }
+    assert set(Capability) - supported == refused
 
 
 async def test_the_event_loop_goes_on_while_the_sdk_waits(

@@ -159,6 +159,10 @@ class Stage:
             "attempt_id": self.next_id("attempt"),
             "provider_customer_id": customer_id,
             "provider_plan_id": await self.price(),
+            "plan_name": "Pro",
+            "billing_interval": "monthly",
+            "amount_minor": 19900,
+            "currency": "MXN",
             "provider_payment_method_id": method_id,
         }
         return SubscriptionDraft.model_validate(draft | changes)
