@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import calendar
 from datetime import UTC, date, datetime, time, timedelta
+from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 import pytest
 from dateutil import tz  # type: ignore[import-untyped]
 from dateutil.relativedelta import relativedelta  # type: ignore[import-untyped]
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from models.calendar import BillingInterval, boundary, check_time_zone, period
@@ -31,6 +32,7 @@ ZONES = [
     "Australia/Lord_Howe",
 ]
 LEAP_YEAR = 2004
+DAY = timedelta(days=1)
 YEARS = 40
 NUMBERS = {MONTHLY: range(12 * YEARS), YEARLY: range(YEARS)}
 ANCHOR_DAYS = [date(LEAP_YEAR, 1, 1) + timedelta(days=n) for n in range(366)]
@@ -79,6 +81,30 @@ def is_skipped(local: datetime, zone: str) -> bool:
     return wall_clock(at(local, zone), zone) != local
 
 
+def is_repeated(local: datetime, zone: str) -> bool:
+    aware = local.replace(tzinfo=ZoneInfo(zone))
+    return aware.utcoffset() > aware.replace(fold=1).utcoffset()  # type: ignore[operator]
+
+
+def clock_changes() -> list[tuple[str, datetime]]:
+    """Half hours around midnight that a zone skipped or had twice, over thirty years."""
+    nights = [datetime.combine(date(LEAP_YEAR, 1, 1), time()) + n * DAY for n in range(30 * 365)]
+    half_hours = [n * timedelta(minutes=30) for n in range(-4, 8)]
+    found = []
+    for zone in ZONES:
+        offsets = [night.replace(tzinfo=ZoneInfo(zone)).utcoffset() for night in nights]
+        changing = [n for n, (a, b) in enumerate(pairwise(offsets)) if a != b]
+        for local in (
+            nights[n + d] + half for n in changing for d in (0, 1) for half in half_hours
+        ):
+            if is_skipped(local, zone) or is_repeated(local, zone):
+                found.append((zone, local))
+    return found
+
+
+CLOCK_CHANGES = clock_changes()
+
+
 @pytest.mark.parametrize("interval", BillingInterval)
 @pytest.mark.parametrize("zone_number", range(len(ZONES)))
 def test_every_anchor_day_keeps_its_day_for_forty_years(
@@ -113,7 +139,7 @@ def test_periods_follow_each_other_without_gap_or_overlap(
         before = current
 
 
-@settings(max_examples=1500)
+@settings(max_examples=800)
 @given(local_anchors, zones, intervals, numbers)
 def test_dateutil_agrees(
     local: datetime, zone: str, interval: BillingInterval, number: int
@@ -122,6 +148,26 @@ def test_dateutil_agrees(
     anchor = at(local, zone)
     expected = oracle(anchor, zone, interval, number) if number else anchor
     assert boundary(anchor, zone, interval, number) == expected
+
+
+@settings(max_examples=500)
+@given(st.sampled_from(CLOCK_CHANGES), st.integers(1, 240))
+def test_dateutil_agrees_where_clocks_change(changed: tuple[str, datetime], number: int) -> None:
+    """Anchors whose period `number` begins at a time that is skipped or comes twice."""
+    zone, local = changed
+    anchor = at(local - relativedelta(months=number), zone)
+    # Else the anchor itself is moved, and its period begins elsewhere.
+    assume(local.day <= 28 and wall_clock(anchor, zone) == local - relativedelta(months=number))
+    found = boundary(anchor, zone, MONTHLY, number)
+    assert found == oracle(anchor, zone, MONTHLY, number)
+    if not is_skipped(local, zone):
+        assert found == at(local, zone), "the first of the two"
+
+
+def test_the_clock_changes_are_of_both_kinds() -> None:
+    skipped = {zone for zone, local in CLOCK_CHANGES if is_skipped(local, zone)}
+    repeated = {zone for zone, local in CLOCK_CHANGES if not is_skipped(local, zone)}
+    assert skipped == repeated == set(ZONES) - {"UTC", "Asia/Kolkata"}
 
 
 @settings(max_examples=500)
