@@ -18,7 +18,7 @@ def fields(answer: Json) -> list[list[str]]:
     "authorization", ["", "Bearer", "Bearer other", "Basic polar_oat_sandbox", "Bearer ñ"]
 )
 async def test_only_the_token_opens(world: World, authorization: str) -> None:
-    headers = {"Authorization": authorization.encode()}
+    headers = {b"Authorization": authorization.encode(), b"Polar-Version": b"2026-10"}
     answer = await world.http.get("/products/", headers=headers)
     assert answer.status_code == 401
     assert answer.json()["error"] == "invalid_token"

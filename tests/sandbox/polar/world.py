@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import json
 import ssl
@@ -11,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
+import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
@@ -19,7 +21,7 @@ from starlette.routing import Mount, Route
 from sandbox.control import Control
 from sandbox.core import Core, SandboxConfig
 from sandbox.polar.app import PolarSimulator
-from tests.support.serving import bound_socket, serving, url_of
+from tests.support.serving import bound_socket, url_of
 
 TOKEN = "polar_oat_sandbox"
 VERSION = "2026-10"
@@ -141,14 +143,28 @@ async def running_world(
         ]
     )
     headers = {"Authorization": f"Bearer {TOKEN}", "Polar-Version": VERSION}
-    async with serving(app, listener):
-        try:
-            async with httpx.AsyncClient(
-                base_url=f"{base_url}/polar/v1",
-                headers=headers,
-                trust_env=False,
-                verify=tls_context(),
-            ) as http:
-                yield World(core, simulator, inbox, base_url, http)
-        finally:
-            await core.webhooks.aclose()
+    server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="off", ws="none"))
+    server.config.load()
+    server.lifespan = server.config.lifespan_class(server.config)
+    await server.startup(sockets=[listener])
+    try:
+        async with httpx.AsyncClient(
+            base_url=f"{base_url}/polar/v1", headers=headers, trust_env=False, verify=tls_context()
+        ) as http:
+            yield World(core, simulator, inbox, base_url, http)
+    finally:
+        await core.webhooks.aclose()
+        await _stop(server)
+        listener.close()
+
+
+async def _stop(server: uvicorn.Server) -> None:
+    """What uvicorn's own shutdown does, less the tenth of a second that it always waits."""
+    for listening in server.servers:
+        listening.close()
+    for connection in list(server.server_state.connections):
+        connection.shutdown()
+    async with asyncio.timeout(5):
+        # uvicorn tells nobody when a connection has ended, so this has to ask.
+        while server.server_state.connections or server.server_state.tasks:  # noqa: ASYNC110
+            await asyncio.sleep(0.002)
