@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
 from activities.late_money import InboxActivities
@@ -291,6 +292,27 @@ async def test_a_step_that_fails_in_the_middle_leaves_nothing(
 
     await run(records.record, step)
     assert await counts(books) == dict.fromkeys((t.__tablename__ for t in WRITTEN), 1)
+
+
+async def test_a_step_whose_acknowledgement_fails_leaves_nothing(
+    books: Books, records: RecordActivities
+) -> None:
+    """The last statement of the transaction fails: here the database refuses the inbox's change."""
+    step = await full_batch(books, 1)
+    constraint = "CONSTRAINT never_applied"
+    await change(books, f"ADD {constraint} CHECK (applied_at IS NULL)")
+    try:
+        with pytest.raises(IntegrityError, match="never_applied"):
+            await run(records.record, step)
+    finally:
+        await change(books, f"DROP {constraint}")
+    assert (await books.subscription()).version == 0
+    assert sum((await counts(books)).values()) == 0
+
+
+async def change(books: Books, what: str) -> None:
+    async with books.sessions.begin() as session:
+        await session.execute(text(f"ALTER TABLE webhook_events {what}"))
 
 
 async def test_money_that_is_heard_of_twice_is_booked_once(
