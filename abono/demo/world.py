@@ -20,7 +20,11 @@ class World:
     def __init__(self, sandbox_url: str, places: Places) -> None:
         self._where = places.of_logs("sandbox")
         self._client = httpx.AsyncClient(
-            base_url=f"{sandbox_url}/_control", timeout=_REQUEST_SECONDS_MAX, trust_env=False
+            base_url=f"{sandbox_url}/_control",
+            timeout=_REQUEST_SECONDS_MAX,
+            trust_env=False,
+            # A connection that the sandbox closes just now would leave open whether it has heard.
+            limits=httpx.Limits(max_keepalive_connections=0),
         )
 
     async def aclose(self) -> None:
