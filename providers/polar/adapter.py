@@ -33,7 +33,7 @@ from providers.polar.capabilities import (
 from providers.polar.catalog import Catalog
 from providers.polar.client import PolarClient
 from providers.polar.customers import Customers
-from providers.polar.grants import Grants
+from providers.polar.grants import LOOKS_AFTER_SECONDS, Grants
 from providers.polar.payments import Payments
 from providers.polar.subscriptions import Subscriptions
 from providers.polar.webhooks import WebhookReader
@@ -51,13 +51,15 @@ from providers.protocol import (
     RefundDraft,
     SubscriptionDraft,
 )
+from providers.refusals import NoBrowserSetup, NoInstrumentChange
 
 
-class PolarProvider:
+class PolarProvider(NoBrowserSetup, NoInstrumentChange):
     """One organization at Polar; `providers.protocol.PaymentProvider`.
 
     `retry` is not looked at: every call that makes something looks for it first, each time.
-    `default_currency` is the organization's own at Polar, in which every product needs a price.
+    `default_currency` is the organization's own at Polar, in which every product needs a price;
+    `looks_after_seconds` are the pauses before each look for a grant that Polar is about to make.
     """
 
     def __init__(
@@ -70,6 +72,7 @@ class PolarProvider:
         timeout_seconds: float = 8.0,
         account: str = "default",
         default_currency: str = "USD",
+        looks_after_seconds: Sequence[float] = LOOKS_AFTER_SECONDS,
     ) -> None:
         self._account = account
         self._client = PolarClient(
@@ -82,7 +85,13 @@ class PolarProvider:
         self._catalog = Catalog(self._client)
         self._payments = Payments(self._client)
         self._subscriptions = Subscriptions(self._client)
-        self._grants = Grants(self._client, self._catalog, self._subscriptions, default_currency)
+        self._grants = Grants(
+            self._client,
+            self._catalog,
+            self._subscriptions,
+            default_currency=default_currency,
+            looks_after_seconds=looks_after_seconds,
+        )
 
     @property
     def name(self) -> ProviderName:

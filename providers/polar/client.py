@@ -159,6 +159,8 @@ class PolarClient:
 
         transport = Transport(self._api_base, PolarAsync.version, self._api_key)
         http = self._make_http(transport._client)
+        if not http.base_url.host:
+            raise httpx.InvalidURL("no host")
         transport._client = http
         return Sdk(
             http=http,

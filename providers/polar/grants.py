@@ -35,19 +35,23 @@ GRANT_REFERENCE = "grant_id"
 
 
 class Grants:
-    """`default_currency` is the organization's at Polar: a product must have a price in it."""
+    """`default_currency` is the organization's at Polar: a product must have a price in it.
+    `looks_after_seconds` are the pauses before each look for what Polar does in the background."""
 
     def __init__(
         self,
         client: PolarClient,
         catalog: Catalog,
         subscriptions: Subscriptions,
+        *,
         default_currency: str,
+        looks_after_seconds: Sequence[float],
     ) -> None:
         self._client = client
         self._catalog = catalog
         self._subscriptions = subscriptions
         self._default_currency = default_currency
+        self._looks_after_seconds = tuple(looks_after_seconds)
 
     async def grant(self, draft: GrantDraft) -> GrantSnapshot:
         """Raises ProviderFailure(UNKNOWN, code `grant_pending`) while Polar has not made the grant
@@ -155,7 +159,7 @@ class Grants:
     ) -> Sequence[PolarGrant]:
         """The customer's grants of the benefit, as they are when it is enough or after a while."""
         grants: Sequence[PolarGrant] = ()
-        for seconds in LOOKS_AFTER_SECONDS:
+        for seconds in self._looks_after_seconds:
             await asyncio.sleep(seconds)
             try:
                 grants = await self._all(draft.provider_customer_id)
