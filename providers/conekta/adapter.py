@@ -43,7 +43,7 @@ from providers.protocol import (
     RefundDraft,
     SubscriptionDraft,
 )
-from providers.refusals import NoBenefits, NoCheckout
+from providers.refusals import NoBenefits, NoBrowserSetup, NoCheckout, NoInstrumentChange
 
 if TYPE_CHECKING:
     import urllib3
@@ -77,7 +77,7 @@ _CLOSED_STATUSES = frozenset(
 )
 
 
-class ConektaProvider(NoCheckout, NoBenefits):
+class ConektaProvider(NoCheckout, NoBenefits, NoBrowserSetup, NoInstrumentChange):
     """One Conekta account; `providers.protocol.PaymentProvider`.
 
     `api_base` and `version_header` point it at Digital FEMSA's nearly identical API as well.

@@ -187,14 +187,27 @@ class Subscriptions:
         return snapshot
 
     async def _cancel_by_plan(self, customer_id: str, plan_id: str) -> SubscriptionSnapshot:
-        """End what there is, take the plan away so that a request still on its way is refused, and
-        look again for what came in between. The plan goes only when nothing uses it."""
+        """End what came of the plan. When nothing has come yet, take the plan away, so that a request
+        that is still on its way is refused, and look again for what came in between.
+
+        One request is made per plan: when something has come of it, nothing more can.
+        """
         ended = await self._cancel_all(customer_id, plan_id)
-        await self._plans.delete(plan_id)
-        ended = await self._cancel_all(customer_id, plan_id) or ended
-        if ended is None:
-            return _nothing_yet(customer_id, plan_id, ProviderSubscriptionStatus.CANCELED)
-        return ended
+        if ended is not None:
+            return ended
+        refusal: ProviderFailure | None = None
+        try:
+            await self._plans.delete(plan_id)
+        except ProviderFailure as failure:
+            if failure.kind not in _STATE_KINDS:
+                raise
+            refusal = failure  # As of a plan that is in use since a moment ago.
+        ended = await self._cancel_all(customer_id, plan_id)
+        if ended is not None:
+            return ended
+        if refusal is not None:
+            raise refusal
+        return _nothing_yet(customer_id, plan_id, ProviderSubscriptionStatus.CANCELED)
 
     async def _cancel_all(self, customer_id: str, plan_id: str) -> SubscriptionSnapshot | None:
         found = await self._with_plan(customer_id, plan_id)

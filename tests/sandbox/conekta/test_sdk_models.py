@@ -5,9 +5,7 @@ The typed methods of the SDK parse strictly: a missing key, a wrong type or an u
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import conekta
 import pytest
@@ -20,24 +18,8 @@ from tests.sandbox.conekta.bodies import (
     read_order,
     references,
 )
-from tests.sandbox.conekta.world import API_KEY, World
-
-Result = TypeVar("Result")
-
-
-@pytest.fixture
-async def sdk(world: World) -> AsyncIterator[conekta.ApiClient]:
-    configuration = conekta.Configuration(
-        host=world.api_base, access_token=API_KEY, retries=False, no_proxy="*"
-    )
-    client = conekta.ApiClient(configuration)
-    yield client
-    client.rest_client.pool_manager.clear()
-
-
-async def run(call: Callable[..., Result], *arguments: Any, **options: Any) -> Result:
-    """The SDK is synchronous, and the simulator lives in this very event loop."""
-    return await asyncio.to_thread(call, *arguments, **options, _request_timeout=5.0)
+from tests.sandbox.conekta.sdk import run
+from tests.sandbox.conekta.world import World
 
 
 async def test_customers(world: World, sdk: conekta.ApiClient) -> None:
