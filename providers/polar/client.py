@@ -8,7 +8,9 @@ the answer is taken out of the SDK's hands right after it was received, and read
 from __future__ import annotations
 
 import asyncio
+import functools
 import re
+import ssl
 import threading
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -187,7 +189,14 @@ class PolarClient:
                 keepalive_expiry=KEEP_ALIVE_SECONDS,
             ),
             trust_env=False,
+            verify=_tls_context(),
         )
+
+
+@functools.cache
+def _tls_context() -> ssl.SSLContext:
+    """One for the process: reading the certificates takes longer than most calls."""
+    return httpx.create_ssl_context(trust_env=False)
 
 
 def _read(operation: str, response: httpx.Response) -> Any:
