@@ -113,6 +113,7 @@ async def test_one_lost_answer_while_preparing_does_no_harm(
     result = await run(stage.calls.issue_payment, stage.voucher(provider))
     assert result.outcome is PENDING
     await stage.check_books(result)
+    assert made(stage, provider) == (1, 1), "the second call found what the first one had made"
 
 
 @pytest.mark.parametrize("provider", [CONEKTA, STRIPE])
@@ -222,6 +223,7 @@ async def test_a_worker_that_died_anywhere_leaves_one_live_voucher(
     again = await run(stage.calls.issue_payment, request, attempt=2)
     settled = await stage.resolved(again)
     await stage.check_books(settled)
+    assert made(stage, provider) == (1, 1), "the second run found what the first one had made"
     if (step, when) == ("commit", "before"):
         assert settled.outcome is NOT_ATTEMPTED, "it was never made payable, and now never will be"
         successor = stage.voucher(provider, instrument, invoice=request.invoice)
@@ -423,6 +425,14 @@ async def test_a_rate_limit_says_when_to_come_back(stage: Stage) -> None:
         await run(stage.calls.read_payment, reference)
     assert refused.value.next_retry_delay == timedelta(seconds=7)
     assert not refused.value.non_retryable
+
+
+def made(stage: Stage, provider: ProviderName) -> tuple[int, int]:
+    """How many customers, and how many things to pay, there are at the provider."""
+    payments = "orders" if provider is CONEKTA else "payment_intents"
+    names = ("customers", payments)
+    customers, payables = (len(stage.core.collection(provider, name)) for name in names)
+    return customers, payables
 
 
 async def nothing_can_be_added(stage: Stage, request: IssuePayment) -> None:
