@@ -11,10 +11,15 @@ from abono.settings import Settings
 from abono.wiring import build_providers, connect_temporal
 from api.app import create_app
 from api.context import ApiContext
+from api.storefront import Storefront
+from models.outcomes import ProviderName
 from models.storage.engine import make_engine, make_sessions
+from providers.geolocation import Geolocator, IpApi, IpapiCo, WebService
 
 # Longer than the longest POST (10 s): what was begun is answered before the process goes.
 SHUTDOWN_SECONDS = 12
+# Said instead of an address: this service is never asked.
+OFF = "off"
 
 
 def run(settings: Settings) -> None:
@@ -34,6 +39,8 @@ async def _serve(settings: Settings) -> None:
         log_config=None,  # Logging is set up by whoever runs this.
         access_log=False,  # The API writes its own, without anything that a caller sent.
         server_header=False,
+        # uvicorn's own would believe X-Forwarded-For from this machine; ours asks who may say it.
+        proxy_headers=False,
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
     )
     await uvicorn.Server(config).serve()
@@ -43,11 +50,30 @@ async def make_context(settings: Settings) -> ApiContext:
     """The context that these settings describe; neither PostgreSQL nor Temporal has to be there."""
     engine = make_engine(settings.sqlalchemy_url, pool_size=settings.database_pool_size)
     providers = build_providers(settings)
+    storefront = build_storefront(settings)
     return ApiContext(
         sessions=make_sessions(engine),
         temporal=await connect_temporal(settings, lazy=True),
         providers=providers,
         pepper=settings.api_key_pepper.get_secret_value(),
         body_max_bytes=settings.body_max_bytes,
-        closers=[providers.aclose, engine.dispose],
+        storefront=storefront,
+        closers=[providers.aclose, storefront.geolocator.aclose, engine.dispose],
+    )
+
+
+def build_storefront(settings: Settings) -> Storefront:
+    keys = {
+        ProviderName.STRIPE: settings.stripe_publishable_key,
+        ProviderName.CONEKTA: settings.conekta_public_key,
+    }
+    services: list[WebService] = []
+    if settings.geo_ipapi_base != OFF:
+        services.append(IpapiCo(settings.geo_ipapi_base, settings.geo_ipapi_key))
+    if settings.geo_ip_api_base != OFF:
+        services.append(IpApi(settings.geo_ip_api_base, settings.geo_ip_api_key))
+    return Storefront(
+        geolocator=Geolocator(settings.geoip_database, services),
+        trusted_proxies=settings.trusted_proxies,
+        public_keys={name: key for name, key in keys.items() if key},
     )

@@ -53,6 +53,7 @@ async def examine(console: Console | None = None) -> int:
         await _database(settings, stack),
         await _temporal(settings, stack),
         *_providers(settings),
+        _geolocation(settings),
     ]
     console = console or Console()
     console.print(_page(findings, home, stack))
@@ -235,6 +236,23 @@ def _provider(
             f"Set {webhook_variable}.",
         )
     return Finding(name, State.OK, f"key set, {where}; webhooks verified by {webhooks}")
+
+
+def _geolocation(settings: Settings) -> Finding:
+    """Never broken: without any country an unknown customer is simply not in Mexico."""
+    from providers.geolocation.database import Database, DatabaseUnusable
+
+    subject = "Geolocation"
+    services = f"then {settings.geo_ipapi_base}, then {settings.geo_ip_api_base}"
+    if settings.geoip_database is None:
+        step = "Set GEOIP_DATABASE to keep customers' addresses to yourself."
+        return Finding(subject, State.OPEN, f"no database, {services}", step)
+    try:
+        database = Database(settings.geoip_database)
+    except DatabaseUnusable as problem:
+        return Finding(subject, State.OPEN, f"{problem}; {services}", "Check GEOIP_DATABASE.")
+    database.close()
+    return Finding(subject, State.OK, f"{database.description}, {services}")
 
 
 def _without_password(url: str) -> str:

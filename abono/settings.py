@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from functools import cached_property
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+Network = IPv4Network | IPv6Network
 
 
 class Settings(BaseSettings):
@@ -58,6 +62,32 @@ class Settings(BaseSettings):
         description="The organization's default currency at Polar",
     )
 
+    stripe_publishable_key: str | None = Field(
+        None, alias="STRIPE_PUBLISHABLE_KEY", description="Made for browsers: pk_…"
+    )
+    conekta_public_key: str | None = Field(
+        None, alias="CONEKTA_PUBLIC_KEY", description="Made for browsers: key_…"
+    )
+
+    geoip_database: Path | None = Field(
+        None, alias="GEOIP_DATABASE", description="A country database in MaxMind's format (.mmdb)"
+    )
+    geo_ipapi_base: str = Field(
+        "https://ipapi.co", alias="ABONO_GEO_IPAPI_BASE", description="`off`: it is never asked"
+    )
+    geo_ipapi_key: SecretStr | None = Field(None, alias="ABONO_GEO_IPAPI_KEY")
+    geo_ip_api_base: str = Field(
+        "http://ip-api.com",
+        alias="ABONO_GEO_IP_API_BASE",
+        description="https://pro.ip-api.com with a key; `off`: it is never asked",
+    )
+    geo_ip_api_key: SecretStr | None = Field(None, alias="ABONO_GEO_IP_API_KEY")
+    trusted_proxies: Annotated[tuple[Network, ...], NoDecode] = Field(
+        (),
+        alias="ABONO_TRUSTED_PROXIES",
+        description="Networks whose X-Forwarded-For is believed: 10.0.0.0/8, 2001:db8::/32",
+    )
+
     provider_timeout_seconds: float = Field(8.0, alias="ABONO_PROVIDER_TIMEOUT_SECONDS", gt=0)
     api_host: str = Field("127.0.0.1", alias="ABONO_API_HOST")
     api_port: int = Field(8080, alias="ABONO_API_PORT")
@@ -69,6 +99,15 @@ class Settings(BaseSettings):
     body_max_bytes: int = Field(1_048_576, alias="ABONO_BODY_MAX_BYTES", ge=1024)
     log_level: str = Field("INFO", alias="ABONO_LOG_LEVEL")
     home: Path = Field(Path(".abono"), alias="ABONO_HOME")
+
+    @field_validator("trusted_proxies", mode="before")
+    @classmethod
+    def _split_networks(cls, value: object) -> object:
+        """A comma list; a single address is a network of one."""
+        if not isinstance(value, str):
+            return value
+        parts = [part.strip() for part in value.split(",") if part.strip()]
+        return tuple(ip_network(part, strict=False) for part in parts)
 
     @cached_property
     def sqlalchemy_url(self) -> str:

@@ -26,7 +26,7 @@ from models.commands import PROVIDER_TASK_QUEUES, TASK_QUEUE
 from models.storage.engine import Sessions, make_engine, make_sessions
 from providers.registry import ProviderRegistry
 from workflows.late_payment import LatePaymentWorkflow
-from workflows.payment_method import PaymentMethodWorkflow
+from workflows.payment_method import DetachPaymentMethodWorkflow, PaymentMethodWorkflow
 from workflows.pending_payment import PendingPaymentWorkflow
 from workflows.resolve_attempt import ResolveAttemptWorkflow
 from workflows.subscription import SubscriptionWorkflow
@@ -36,6 +36,7 @@ WORKFLOWS: Sequence[type] = (
     PendingPaymentWorkflow,
     ResolveAttemptWorkflow,
     PaymentMethodWorkflow,
+    DetachPaymentMethodWorkflow,
     LatePaymentWorkflow,
 )
 # Our packages are pure where workflows import them; importing them anew for each workflow would cost
@@ -100,6 +101,8 @@ def make_workers(
         calls.keep_subscription,
         methods.add_payment_method,
         methods.close_payment_method,
+        methods.release_payment_method,
+        methods.forget_payment_method,
     ]
     return [
         engine,

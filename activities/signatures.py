@@ -12,7 +12,13 @@ from uuid import UUID
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 from temporalio import activity
 
-from models.commands import AddPaymentMethodInput, PaymentMethodResult, ProviderEvents
+from models.commands import (
+    AddPaymentMethodInput,
+    DetachPaymentMethodInput,
+    DetachPaymentMethodResult,
+    PaymentMethodResult,
+    ProviderEvents,
+)
 from models.outcomes import FallbackReason, Instrument, NextAction, OutcomeClass, ProviderName
 from models.routing import RoutingDecision
 from models.snapshots import (
@@ -196,6 +202,16 @@ class PaymentMethodCalls(ABC):
     @activity.defn(name="close_payment_method")
     @abstractmethod
     async def close_payment_method(self, closing: ClosePaymentMethod) -> None: ...
+
+    @activity.defn(name="release_payment_method")
+    @abstractmethod
+    async def release_payment_method(
+        self, request: DetachPaymentMethodInput
+    ) -> DetachPaymentMethodResult: ...
+
+    @activity.defn(name="forget_payment_method")
+    @abstractmethod
+    async def forget_payment_method(self, request: DetachPaymentMethodInput) -> None: ...
 
 
 class Records(ABC):

@@ -21,6 +21,7 @@ from api.routes import (
     organizations,
     payment_methods,
     plans,
+    routing,
     subscriptions,
     webhooks,
 )
@@ -56,15 +57,21 @@ def create_app(context: ApiContext) -> FastAPI:
     # First, because it is the busiest: routes are tried in this order.
     app.include_router(webhooks.router, prefix=API_PREFIX)
     app.include_router(_billing(), prefix=API_PREFIX)
+    app.include_router(_guarded(routing.router), prefix=API_PREFIX)
     app.include_router(health.router)
     return app
 
 
 def _billing() -> APIRouter:
-    # Every route of the billing API authenticates and refuses card numbers: it cannot be forgotten.
-    router = APIRouter(prefix="/billing", dependencies=[Depends(check_request)])
-    for part in (organizations, plans, payment_methods, subscriptions, invoices, events):
-        router.include_router(part.router)
+    parts = (organizations, plans, payment_methods, subscriptions, invoices, events)
+    return _guarded(*(part.router for part in parts), prefix="/billing")
+
+
+def _guarded(*parts: APIRouter, prefix: str = "") -> APIRouter:
+    """Every route for applications authenticates and refuses card numbers: it cannot be forgotten."""
+    router = APIRouter(prefix=prefix, dependencies=[Depends(check_request)])
+    for part in parts:
+        router.include_router(part)
     return router
 
 

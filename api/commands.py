@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import structlog
 from temporalio.client import (
@@ -20,6 +20,7 @@ from temporalio.client import (
     RPCTimeoutOrCancelledError,
     WithStartWorkflowOperation,
     WorkflowFailureError,
+    WorkflowHandle,
     WorkflowUpdateFailedError,
     WorkflowUpdateHandle,
     WorkflowUpdateStage,
@@ -34,10 +35,13 @@ from models.commands import (
     AddPaymentMethodInput,
     Command,
     CommandResult,
+    DetachPaymentMethodInput,
+    DetachPaymentMethodResult,
     Open,
     PaymentMethodResult,
     ProviderEvents,
     SubscriptionInput,
+    detach_workflow_id,
     payment_method_workflow_id,
     subscription_workflow_id,
 )
@@ -193,6 +197,40 @@ class Commands:
         await self._within(
             START_TIMEOUT.total_seconds(), lambda: self._start_payment_method(request)
         )
+
+    async def detach_payment_method(
+        self, request: DetachPaymentMethodInput
+    ) -> DetachPaymentMethodResult | None:
+        """Have it forgotten here and at its provider; None when that goes on beyond our patience.
+
+        Raises Unavailable when it cannot be said to have begun. Safe to repeat, also after it ended.
+        """
+        workflow_id = detach_workflow_id(request.payment_method_id)
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self.wait_seconds
+
+        async def start() -> WorkflowHandle[Any, DetachPaymentMethodResult]:
+            return await self.client.start_workflow(
+                "DetachPaymentMethodWorkflow",
+                request,
+                id=workflow_id,
+                task_queue=TASK_QUEUE,
+                id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+                result_type=DetachPaymentMethodResult,
+                static_summary=f"Forget a payment method at {request.provider}",
+            )
+
+        try:
+            handle = await self._within(self.wait_seconds, start)
+        except TemporalAway:
+            raise Unavailable("It was not begun. Send the request again.") from None
+        try:
+            return await self._within(deadline - loop.time(), handle.result)
+        except TemporalAway as reason:
+            _log.info("payment method is detached later", reason=str(reason))
+        except WorkflowFailureError:
+            _log.error("detaching a payment method failed", workflow_id=workflow_id)
+        return None
 
     async def signal_events(self, workflow_id: str, events: ProviderEvents) -> None:
         """Raises WorkflowGone when nobody is there to hear, TemporalAway when it was not stored."""

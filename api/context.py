@@ -14,6 +14,7 @@ from temporalio.client import Client
 from api.doorbell import Doorbell
 from api.inbox import Inbox
 from api.metrics import Metrics
+from api.storefront import Storefront
 from models.storage.engine import Sessions
 from providers.registry import ProviderRegistry
 
@@ -35,6 +36,7 @@ class ApiContext:
     response_wait_seconds: float = 8.0
     dispatch: bool = True
     closers: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
+    storefront: Storefront = field(default_factory=Storefront)
     metrics: Metrics = field(default_factory=Metrics)
     doorbell: Doorbell = field(default_factory=Doorbell)
     inbox: Inbox = field(init=False)

@@ -25,6 +25,10 @@ TAGS: list[dict[str, Any]] = [
         "name": "Invoices",
         "description": "Bills, the tries at collecting them, and the money that came.",
     },
+    {
+        "name": "Routing",
+        "description": "Who would collect and why, where a customer is, and what providers can do.",
+    },
     {"name": "Events", "description": "What happened, in order, for the calling app."},
     {"name": "Webhooks", "description": "Where the payment providers report."},
     {"name": "Operations", "description": "For machines that watch over this one."},

@@ -3,6 +3,7 @@ before a row or a workflow exists."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -11,13 +12,20 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.auth import Principal
 from api.clock import now
+from api.countries import settle_country
 from api.schemas import CreateSubscription
 from api.tenancy import get_scoped, scoped
 from models.calendar import BillingInterval
 from models.commands import subscription_workflow_id
 from models.errors import Conflict, CurrencyNotSupported, InstrumentNotSupported, InvalidRequest
 from models.outcomes import Instrument, ProviderName
-from models.routing import RoutingDecision, RoutingFacts, decide_route
+from models.routing import (
+    Located,
+    ProviderAbility,
+    RoutingDecision,
+    RoutingFacts,
+    decide_route,
+)
 from models.states import SubscriptionStatus
 from models.storage.tables import (
     Organization,
@@ -31,7 +39,7 @@ from providers.registry import ProviderRegistry
 
 DEFAULT_ACCOUNT = "default"
 # OXXO and SPEI exist in Mexico and in pesos only.
-_PESO_INSTRUMENTS = frozenset({Instrument.OXXO, Instrument.SPEI})
+PESO_INSTRUMENTS = frozenset({Instrument.OXXO, Instrument.SPEI})
 
 
 @dataclass(frozen=True)
@@ -48,12 +56,14 @@ async def prepare_opening(
     principal: Principal,
     providers: ProviderRegistry,
     subscription_id: UUID,
+    hint: Located | None = None,
 ) -> Opening:
-    """Validate and insert; with an id that was inserted before, what is there."""
+    """Validate and insert; with an id that was inserted before, what is there. `hint` is where the
+    customer seems to be, for one who never said."""
     there = await session.get(Subscription, subscription_id)
     if there is not None:
         return Opening(there, SubscriptionTerms.model_validate(there.opening))
-    terms = await _agree(session, request, principal, providers, subscription_id)
+    terms = await _agree(session, request, principal, providers, subscription_id, hint)
     row = _row(terms, request)
     session.add(row)
     await session.flush()
@@ -66,23 +76,26 @@ async def _agree(
     principal: Principal,
     providers: ProviderRegistry,
     subscription_id: UUID,
+    hint: Located | None,
 ) -> SubscriptionTerms:
     organization = await get_scoped(session, Organization, request.organization_id, principal)
     plan = await _plan_on_sale(session, request.plan_id, principal)
     method = await _payment_method(session, request, principal)
     instrument = _instrument(request, method)
-    country = country_of(organization)
-    if request.billing_address is not None:
-        country = request.billing_address.country
+    settled = settle_country(organization, request.billing_address, hint)
+    country = settled.country if settled else None
+    owner = ProviderName(method.provider) if method else None
+    abilities = providers.abilities()
     prices = await _prices(session, plan.id, request.billing_interval, principal)
-    currency = choose_currency(country, instrument, set(prices))
+    offered = payable_currencies(set(prices), owner, abilities)
+    currency = choose_currency(country, instrument, offered)
     facts = RoutingFacts(
         country=country,
         instrument=instrument,
         currency=currency,
         force_provider=request.force_provider,
-        payment_method_provider=ProviderName(method.provider) if method else None,
-        abilities=providers.abilities(),
+        payment_method_provider=owner,
+        abilities=abilities,
     )
     require_candidate(decide_route(facts))
     return SubscriptionTerms(
@@ -103,16 +116,23 @@ async def _agree(
     )
 
 
-def country_of(organization: Organization) -> str | None:
-    """The billing address says it better than the organization's own field."""
-    address = organization.billing_address or {}
-    return address.get("country") or organization.country
+def payable_currencies(
+    offered: set[str],
+    owner: ProviderName | None,
+    abilities: Mapping[ProviderName, ProviderAbility],
+) -> set[str]:
+    """Those that the provider of a stored payment method takes; all of them when it takes none, so that
+    the refusal says which currency it is about."""
+    ability = abilities.get(owner) if owner is not None else None
+    if ability is None or ability.currencies is None:
+        return offered
+    return offered & ability.currencies or offered
 
 
 def choose_currency(country: str | None, instrument: Instrument, offered: set[str]) -> str:
     """Pesos for Mexico and for its instruments; else dollars if the plan has them; else the only
     currency there is. Raises CurrencyNotSupported rather than guess."""
-    if country == "MX" or instrument in _PESO_INSTRUMENTS:
+    if country == "MX" or instrument in PESO_INSTRUMENTS:
         wanted = "MXN"
     elif "USD" in offered or len(offered) != 1:
         wanted = "USD"
@@ -121,6 +141,39 @@ def choose_currency(country: str | None, instrument: Instrument, offered: set[st
     if wanted not in offered:
         raise CurrencyNotSupported(f"The plan has no price in {wanted} for this billing interval.")
     return wanted
+
+
+def payment_method_types(ability: ProviderAbility, currency: str) -> list[Instrument]:
+    """What a provider collects by in a currency, in the order of the vocabulary."""
+    if ability.currencies is not None and currency not in ability.currencies:
+        return []
+    return [
+        instrument
+        for instrument in Instrument
+        if instrument in ability.instruments
+        and (currency == "MXN" or instrument not in PESO_INSTRUMENTS)
+    ]
+
+
+def choose_provider(
+    providers: ProviderRegistry,
+    located: Located | None,
+    instrument: Instrument,
+    forced: ProviderName | None,
+) -> tuple[ProviderName, list[Instrument]]:
+    """Who would collect from this customer, and everything by which it could."""
+    country = located.country if located else None
+    abilities = providers.abilities()
+    currency = choose_currency(country, instrument, {"MXN", "USD"})
+    facts = RoutingFacts(
+        country=country,
+        instrument=instrument,
+        currency=currency,
+        force_provider=forced,
+        abilities=abilities,
+    )
+    chosen = require_candidate(decide_route(facts))
+    return chosen, payment_method_types(abilities[chosen], currency)
 
 
 def require_candidate(decision: RoutingDecision) -> ProviderName:

@@ -22,6 +22,7 @@ from api.problems import FieldError
 from models.calendar import BillingInterval, check_time_zone
 from models.money import CURRENCIES
 from models.outcomes import Instrument, ProviderName
+from models.routing import TransactionType
 
 _COUNTRIES = frozenset(country.alpha_2 for country in pycountry.countries)
 # The largest amount that any of the providers takes: Stripe allows 12 digits for some currencies.
@@ -232,3 +233,22 @@ class RetryPaymentRequest(BaseModel):
     model_config = _example(payment_method_id="01890a5d-ac96-774b-bcce-b302099a8059")
 
     payment_method_id: UUID | None = None
+
+
+class PreviewRouting(BaseModel):
+    """What would be decided for a subscription or purchase like this one. The billing address wins
+    over the organization's country, and that over the IP address. Without `currency` it is what the
+    country pays in."""
+
+    model_config = _example(
+        transaction_type="subscription", ip_address="187.141.0.1", payment_method_type="oxxo"
+    )
+
+    transaction_type: TransactionType = TransactionType.SUBSCRIPTION
+    organization_id: UUID | None = None
+    billing_address: BillingAddress | None = None
+    ip_address: IPvAnyAddress | None = None
+    payment_method_type: Instrument | None = None
+    payment_method_id: UUID | None = None
+    currency: Currency | None = None
+    force_provider: ProviderName | None = None

@@ -34,6 +34,10 @@ def payment_method_workflow_id(payment_method_id: UUID) -> str:
     return f"payment-method/{payment_method_id}"
 
 
+def detach_workflow_id(payment_method_id: UUID) -> str:
+    return f"payment-method/{payment_method_id}/detach"
+
+
 class SubscriptionInput(BaseModel):
     """The argument of SubscriptionWorkflow, at its start and at every continue-as-new."""
 
@@ -108,3 +112,23 @@ class PaymentMethodResult(BaseModel):
     status: str
     failure_code: str | None = None
     failure_message: str | None = None
+
+
+class DetachPaymentMethodInput(BaseModel):
+    """The argument of DetachPaymentMethodWorkflow."""
+
+    payment_method_id: UUID
+    application_id: UUID
+    organization_id: UUID
+    provider: ProviderName
+
+
+class DetachPaymentMethodResult(BaseModel):
+    """`status`: detached, in_use (nothing was detached: `subscription_ids` are charged with it) or failed
+    (`failure_code` says why). When another method took over, `replaced_by` is it and
+    `subscription_ids` are those that it will pay for."""
+
+    status: str
+    subscription_ids: list[UUID] = []
+    replaced_by: UUID | None = None
+    failure_code: str | None = None

@@ -148,6 +148,12 @@ class AttachPaymentMethod(_Request):
     type: Instrument = Instrument.CARD
 
 
+class SetupDraft(_Request):
+    """A card that is to be stored from a browser, with whatever its bank asks of the customer."""
+
+    organization_id: str
+
+
 class PlanDraft(_Request):
     plan_id: str
     name: str
@@ -277,6 +283,18 @@ class PaymentProvider(Protocol):
         self, provider_customer_id: str, provider_payment_method_id: str
     ) -> None:
         """Forget the instrument; one that is gone already is fine."""
+
+    async def create_setup(self, draft: SetupDraft) -> str:
+        """What the provider's browser SDK needs beside the public key, to tokenise a card. It is meant
+        for that browser alone. Unused ones are harmless, and forgotten by the provider."""
+
+    async def change_payment_method(
+        self,
+        provider_customer_id: str,
+        provider_subscription_id: str,
+        provider_payment_method_id: str,
+    ) -> None:
+        """Charge the coming periods with another stored instrument; nothing is charged now."""
 
     async def ensure_plan(self, draft: PlanDraft) -> str:
         """The provider's price or plan id; amounts are immutable, so a new amount is a new id."""

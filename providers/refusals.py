@@ -14,6 +14,7 @@ from providers.protocol import (
     GrantDraft,
     ProductDraft,
     ProviderFailure,
+    SetupDraft,
 )
 
 NO_BENEFITS = "only Polar hands out benefits: sell the product through Polar"
@@ -37,6 +38,23 @@ class NoBenefits:
 
     async def list_grants(self, provider_customer_id: str) -> list[GrantSnapshot]:
         raise unsupported(NO_BENEFITS)
+
+
+class NoBrowserSetup:
+    """A provider whose browser SDK works with the public key alone."""
+
+    async def create_setup(self, draft: SetupDraft) -> str:
+        raise unsupported("this provider's browser library needs its public key and nothing else")
+
+
+class NoInstrumentChange:
+    async def change_payment_method(
+        self,
+        provider_customer_id: str,
+        provider_subscription_id: str,
+        provider_payment_method_id: str,
+    ) -> None:
+        raise unsupported("a subscription keeps the payment method that it was opened with here")
 
 
 class _HasCapabilities(Protocol):

@@ -14,6 +14,10 @@ CAPABILITY_BY_INSTRUMENT: dict[Instrument, Capability] = {
     Instrument.OXXO: Capability.CASH_VOUCHER,
     Instrument.SPEI: Capability.BANK_TRANSFER,
 }
+# A purchase is paid on a page of the provider's; what can be used there is the page's business.
+CAPABILITY_FOR_PURCHASE: dict[Instrument, Capability] = {
+    Instrument.CHECKOUT: Capability.HOSTED_CHECKOUT,
+}
 
 
 class ProviderRegistry:
@@ -32,17 +36,20 @@ class ProviderRegistry:
     def abilities(
         self, transaction_type: TransactionType = TransactionType.SUBSCRIPTION
     ) -> dict[ProviderName, ProviderAbility]:
-        """What each provider can collect for a subscription, for the routing rules."""
-        if transaction_type is not TransactionType.SUBSCRIPTION:
-            return {}
-        return {name: _ability(self._providers.get(name)) for name in ProviderName}
+        """What each provider can collect for this kind of transaction, for the routing rules."""
+        needed = CAPABILITY_BY_INSTRUMENT
+        if transaction_type is TransactionType.PURCHASE:
+            needed = CAPABILITY_FOR_PURCHASE
+        return {name: _ability(self._providers.get(name), needed) for name in ProviderName}
 
     async def aclose(self) -> None:
         for provider in self._providers.values():
             await provider.aclose()
 
 
-def _ability(provider: PaymentProvider | None) -> ProviderAbility:
+def _ability(
+    provider: PaymentProvider | None, needed: Mapping[Instrument, Capability]
+) -> ProviderAbility:
     if provider is None:
         return ProviderAbility(configured=False, instruments=frozenset())
     supports = provider.capabilities.supports
@@ -50,7 +57,7 @@ def _ability(provider: PaymentProvider | None) -> ProviderAbility:
         configured=True,
         instruments=frozenset(
             instrument
-            for instrument, capability in CAPABILITY_BY_INSTRUMENT.items()
+            for instrument, capability in needed.items()
             if capability in supports
         ),
         currencies=provider.capabilities.currencies,

@@ -21,6 +21,12 @@ _NOT_FOR_DEV_SERVER = (
 # How the sandbox calls the key of a provider.
 _KEY_SUFFIXES = ("_api_key", "_access_token")
 
+# What front ends are told. The simulators never see it: browsers talk to the real providers.
+_PUBLIC_KEYS = {
+    "STRIPE": ("STRIPE_PUBLISHABLE_KEY", "pk_test_sandbox"),
+    "CONEKTA": ("CONEKTA_PUBLIC_KEY", "key_public_sandbox"),
+}
+
 
 @dataclass(frozen=True)
 class Wiring:
@@ -45,6 +51,9 @@ def wire(
         "ABONO_HOME": str(home),
         "ABONO_API_HOST": LOCALHOST,
         "ABONO_API_PORT": str(ports["api"]),
+        # Nothing of a laptop's trials is told to the real services, unless somebody asks for it.
+        "ABONO_GEO_IPAPI_BASE": person.get("ABONO_GEO_IPAPI_BASE") or f"{sandbox_url}/geo/ipapi",
+        "ABONO_GEO_IP_API_BASE": person.get("ABONO_GEO_IP_API_BASE") or f"{sandbox_url}/geo/ip-api",
     }
     sandbox = {
         SANDBOX_PREFIX + "PORT": str(ports["sandbox"]),
@@ -58,6 +67,9 @@ def wire(
             warnings.append(_own_key_warning(provider, person))
             continue
         engine, simulator = _provider(provider, home, person)
+        if provider in _PUBLIC_KEYS:
+            variable, made_up = _PUBLIC_KEYS[provider]
+            engine[variable] = person.get(variable) or made_up
         base = f"{sandbox_url}/{provider.lower()}"
         shared |= {f"{provider}_API_BASE": person.get(f"{provider}_API_BASE") or base, **engine}
         sandbox |= simulator

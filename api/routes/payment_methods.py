@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-from fastapi import APIRouter
+import structlog
+from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -14,20 +16,35 @@ from api.auth import Principal, Reader, Writer
 from api.clock import now
 from api.commands import Commands
 from api.context import ApiContext, Context
+from api.countries import hint_of, settle_country
 from api.idempotency import Answer, RunOnce
 from api.openapi import accepted, problems
-from api.opening import DEFAULT_ACCOUNT, country_of, require_candidate
+from api.opening import DEFAULT_ACCOUNT, choose_provider
 from api.pagination import Cursor, Limit, Page, decode_cursor, page, split_page
 from api.responses import PaymentMethodView
 from api.schemas import AddPaymentMethod
 from api.storing import payment_method_input
 from api.tenancy import get_scoped, scoped
-from models.commands import AddPaymentMethodInput, PaymentMethodResult
-from models.errors import InstrumentNotSupported, PaymentRefused
+from models.commands import (
+    AddPaymentMethodInput,
+    DetachPaymentMethodInput,
+    DetachPaymentMethodResult,
+    PaymentMethodResult,
+)
+from models.errors import Conflict, InstrumentNotSupported, PaymentRefused
 from models.outcomes import Instrument, ProviderName
-from models.routing import RoutingFacts, decide_route
+from models.routing import Located
+from models.storage.payment_methods import (
+    can_take_over,
+    default_method,
+    make_default,
+    subscriptions_charged_with,
+)
 from models.storage.tables import Organization, PaymentMethod
+from providers.protocol import FailureKind, ProviderFailure, SetupDraft
 from providers.registry import ProviderRegistry
+
+_log = structlog.get_logger("abono.api")
 
 router = APIRouter(prefix="/payment-methods", tags=["Payment methods"])
 
@@ -40,15 +57,27 @@ router = APIRouter(prefix="/payment-methods", tags=["Payment methods"])
     summary="Add a payment method",
 )
 async def add_payment_method(
-    body: AddPaymentMethod, context: Context, principal: Writer, once: RunOnce
+    body: AddPaymentMethod,
+    request: Request,
+    context: Context,
+    principal: Writer,
+    once: RunOnce,
 ) -> JSONResponse:
-    async def prepare(session: AsyncSession, method_id: UUID) -> AddPaymentMethodInput:
-        return await _prepare(session, body, principal, context.providers, method_id)
+    hint = await hint_of(
+        context,
+        request,
+        principal,
+        organization_id=body.organization_id,
+        address=body.billing_address,
+    )
 
-    async def act(request: AddPaymentMethodInput) -> Answer:
+    async def prepare(session: AsyncSession, method_id: UUID) -> AddPaymentMethodInput:
+        return await _prepare(session, body, principal, context.providers, method_id, hint)
+
+    async def act(adding: AddPaymentMethodInput) -> Answer:
         commands = Commands(context.temporal, context.response_wait_seconds)
-        result = await commands.add_payment_method(request)
-        return await _answer(context, principal, request.payment_method_id, result)
+        result = await commands.add_payment_method(adding)
+        return await _answer(context, principal, adding.payment_method_id, result)
 
     return await once.run(context, principal.application_id, prepare, act)
 
@@ -59,35 +88,21 @@ async def _prepare(
     principal: Principal,
     providers: ProviderRegistry,
     method_id: UUID,
+    hint: Located | None,
 ) -> AddPaymentMethodInput:
     organization = await get_scoped(session, Organization, body.organization_id, principal)
     row = await session.get(PaymentMethod, method_id)
     if row is None:
-        row = _row(body, principal, _choose_provider(body, organization, providers), method_id)
+        if body.type is not Instrument.CARD:
+            raise InstrumentNotSupported(
+                f"{body.type} is paid anew each time: there is nothing to store."
+            )
+        located = settle_country(organization, body.billing_address, hint)
+        provider, _ = choose_provider(providers, located, body.type, body.provider)
+        row = _row(body, principal, provider, method_id)
         session.add(row)
         await session.flush()
     return payment_method_input(row)
-
-
-def _choose_provider(
-    body: AddPaymentMethod, organization: Organization, providers: ProviderRegistry
-) -> ProviderName:
-    """The one that was named, else the one that routing would ask first."""
-    if body.type is not Instrument.CARD:
-        raise InstrumentNotSupported(
-            f"{body.type} is paid anew each time: there is nothing to store."
-        )
-    country = country_of(organization)
-    if body.billing_address is not None:
-        country = body.billing_address.country
-    facts = RoutingFacts(
-        country=country,
-        instrument=body.type,
-        currency="MXN" if country == "MX" else "USD",
-        force_provider=body.provider,
-        abilities=providers.abilities(),
-    )
-    return require_candidate(decide_route(facts))
 
 
 def _row(
@@ -162,6 +177,85 @@ async def list_payment_methods(
     return page(views, more, rows[-1].id if rows else None)
 
 
+class SetupView(BaseModel):
+    """What a front end needs for this customer. `client_secret` belongs to one customer's browser; where
+    it is null, `detail` says why: most cards can be tokenised with the public key alone."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "provider": "stripe",
+                    "public_key": "pk_live_51AbCd",
+                    "payment_method_types": ["card"],
+                    "client_secret": "seti_1AbCd_secret_EfGh",
+                    "detail": None,
+                }
+            ]
+        }
+    )
+
+    provider: ProviderName
+    public_key: str | None
+    payment_method_types: list[Instrument]
+    client_secret: str | None
+    detail: str | None
+
+
+@router.get(
+    "/setup",
+    response_model=SetupView,
+    responses=problems(401, 403, 404, 422),
+    summary="Read what a front end needs to tokenise",
+)
+async def read_setup(
+    request: Request,
+    context: Context,
+    principal: Reader,
+    organization_id: UUID,
+    payment_method_type: Instrument = Instrument.CARD,
+    provider: ProviderName | None = None,
+) -> SetupView:
+    """The provider that would keep this customer's card, its public key, and for cards at Stripe a
+    client secret with which the bank is asked what renewals cannot answer later."""
+    hint = await hint_of(context, request, principal, organization_id=organization_id, address=None)
+    async with context.sessions() as session:
+        organization = await get_scoped(session, Organization, organization_id, principal)
+    located = settle_country(organization, None, hint)
+    chosen, types = choose_provider(context.providers, located, payment_method_type, provider)
+    client_secret, detail = await _client_secret(
+        context.providers, chosen, payment_method_type, organization_id
+    )
+    public_key = context.storefront.public_keys.get(chosen)
+    if public_key is None and payment_method_type is Instrument.CARD:
+        detail = f"{chosen} has no public key here: set it in the engine's environment"
+    return SetupView(
+        provider=chosen,
+        public_key=public_key,
+        payment_method_types=types,
+        client_secret=client_secret,
+        detail=detail,
+    )
+
+
+async def _client_secret(
+    providers: ProviderRegistry, name: ProviderName, instrument: Instrument, organization_id: UUID
+) -> tuple[str | None, str | None]:
+    """The secret, or why there is none. A provider that is away is no reason to fail."""
+    if instrument is not Instrument.CARD:
+        return None, f"{instrument} is paid anew each time: there is nothing to tokenise"
+    provider = providers.get(name)
+    if provider is None:
+        return None, f"{name} has no API key here"
+    try:
+        return await provider.create_setup(SetupDraft(organization_id=str(organization_id))), None
+    except ProviderFailure as failure:
+        if failure.kind is FailureKind.UNSUPPORTED:
+            return None, failure.message
+        _log.warning("no client secret", provider=name, kind=failure.kind)
+        return None, f"{name} did not answer: tokenise with the public key alone"
+
+
 @router.get(
     "/{payment_method_id}",
     response_model=PaymentMethodView,
@@ -174,3 +268,106 @@ async def read_payment_method(
     async with context.sessions() as session:
         row = await get_scoped(session, PaymentMethod, payment_method_id, principal)
     return PaymentMethodView.model_validate(row)
+
+
+@router.post(
+    "/{payment_method_id}/default",
+    response_model=PaymentMethodView,
+    responses=problems(401, 403, 404, 409, 413, 422),
+    summary="Make a payment method the default",
+)
+async def make_payment_method_default(
+    payment_method_id: UUID, context: Context, principal: Writer, once: RunOnce
+) -> JSONResponse:
+    """For the subscriptions that are opened from now on. Running ones keep what they are charged
+    with, until that is deleted."""
+
+    async def prepare(session: AsyncSession, _: UUID) -> Answer:
+        row = await get_scoped(session, PaymentMethod, payment_method_id, principal)
+        if row.status != "active":
+            raise Conflict(f"The payment method is {row.status}.", code="payment_method_not_active")
+        await make_default(session, principal.application_id, row.organization_id, row.id, now())
+        await session.refresh(row)
+        view = PaymentMethodView.model_validate(row)
+        return Answer(200, view.model_dump(mode="json"))
+
+    return await once.create(context, principal.application_id, prepare)
+
+
+class DetachedPaymentMethodView(PaymentMethodView):
+    """`replaced_by` is the default that took over `subscription_ids`, when it was still charged."""
+
+    replaced_by: UUID | None = None
+    subscription_ids: list[UUID] = Field(default_factory=list)
+
+
+@router.delete(
+    "/{payment_method_id}",
+    response_model=DetachedPaymentMethodView,
+    responses=accepted(DetachedPaymentMethodView) | problems(401, 403, 404, 409, 503),
+    summary="Delete a payment method",
+)
+async def delete_payment_method(
+    payment_method_id: UUID, context: Context, principal: Writer
+) -> JSONResponse:
+    """Nothing is charged with it any more, and its provider forgets it: 202 while the provider does not
+    answer. While a live subscription is charged with it, that takes another default at the same
+    provider, which takes over; else 409. Repeating it is fine."""
+    async with context.sessions() as session:
+        row = await get_scoped(session, PaymentMethod, payment_method_id, principal)
+        if row.status == "pending":
+            raise Conflict(
+                "The payment method is still being stored: try again in a moment.",
+                code="payment_method_not_active",
+            )
+        await _refuse_if_needed(session, row)
+    commands = Commands(context.temporal, context.response_wait_seconds)
+    result = await commands.detach_payment_method(
+        DetachPaymentMethodInput(
+            payment_method_id=row.id,
+            application_id=row.application_id,
+            organization_id=row.organization_id,
+            provider=ProviderName(row.provider),
+        )
+    )
+    return await _detached(context, principal, payment_method_id, result)
+
+
+async def _refuse_if_needed(session: AsyncSession, row: PaymentMethod) -> None:
+    charged = await subscriptions_charged_with(session, row)
+    default = await default_method(session, row.application_id, row.organization_id)
+    if charged and not can_take_over(row, default):
+        raise _in_use([subscription.id for subscription in charged])
+
+
+def _in_use(subscription_ids: list[UUID]) -> Conflict:
+    return Conflict(
+        "A live subscription is charged with it. Make another payment method at the same provider the"
+        " default first: it takes over. Or cancel the subscription.",
+        code="payment_method_in_use",
+        errors=[
+            {"code": "payment_method_in_use", "subscription_id": str(subscription_id)}
+            for subscription_id in subscription_ids
+        ],
+    )
+
+
+async def _detached(
+    context: ApiContext,
+    principal: Principal,
+    method_id: UUID,
+    result: DetachPaymentMethodResult | None,
+) -> JSONResponse:
+    if result is not None and result.status == "in_use":
+        raise _in_use(result.subscription_ids)
+    if result is not None and result.status != "detached":
+        raise Conflict(
+            "Its provider is not configured here and could not be told.",
+            code=result.failure_code,
+        )
+    async with context.sessions() as session:
+        row = await get_scoped(session, PaymentMethod, method_id, principal)
+    view = DetachedPaymentMethodView.model_validate(row)
+    if result is not None:
+        view.replaced_by, view.subscription_ids = result.replaced_by, result.subscription_ids
+    return Answer(202 if result is None else 200, view.model_dump(mode="json")).response()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 from uuid import UUID, uuid4
 
-from fastapi import APIRouter, Body
+from fastapi import APIRouter, Body, Request
 from fastapi.responses import JSONResponse
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from api.auth import Principal, Reader, Writer
 from api.commands import Commands, WorkflowGone
 from api.context import ApiContext, Context
+from api.countries import hint_of
 from api.idempotency import Answer, Once, RunOnce
 from api.openapi import accepted, problems
 from api.opening import Opening, prepare_opening, usable_payment_method
@@ -39,12 +40,27 @@ _COMMAND_RESPONSES = accepted(SubscriptionView) | problems(401, 403, 404, 409, 4
     summary="Open a subscription",
 )
 async def open_subscription(
-    body: CreateSubscription, context: Context, principal: Writer, once: RunOnce
+    body: CreateSubscription,
+    request: Request,
+    context: Context,
+    principal: Writer,
+    once: RunOnce,
 ) -> JSONResponse:
     """201 when the first step is known (paid, trialing, or a voucher to pay), 202 when it is not yet."""
 
+    hint = await hint_of(
+        context,
+        request,
+        principal,
+        organization_id=body.organization_id,
+        address=body.billing_address,
+        ip_address=body.ip_address,
+    )
+
     async def prepare(session: AsyncSession, subscription_id: UUID) -> Opening:
-        return await prepare_opening(session, body, principal, context.providers, subscription_id)
+        return await prepare_opening(
+            session, body, principal, context.providers, subscription_id, hint
+        )
 
     async def act(opening: Opening) -> Answer:
         commands = Commands(context.temporal, context.response_wait_seconds)

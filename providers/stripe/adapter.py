@@ -14,7 +14,7 @@ from stripe.params import (
 
 from models.calendar import BillingInterval
 from models.events import ProviderEvent
-from models.outcomes import Instrument, ProviderName
+from models.outcomes import ProviderName
 from models.snapshots import (
     InvoiceSnapshot,
     PaymentMethodSnapshot,
@@ -36,6 +36,7 @@ from providers.protocol import (
     ProductDraft,
     ProviderFailure,
     RefundDraft,
+    SetupDraft,
     SubscriptionDraft,
 )
 from providers.refusals import NoBenefits
@@ -45,7 +46,8 @@ from providers.stripe.calls import calling, keyed, read_back
 from providers.stripe.capabilities import CAPABILITIES
 from providers.stripe.checkout import SESSION_PREFIX, Checkouts
 from providers.stripe.client import make_client
-from providers.stripe.failures import asks_for_customer, unsupported
+from providers.stripe.failures import asks_for_customer
+from providers.stripe.payment_methods import PaymentMethods
 from providers.stripe.payments import Payments, paid_intent_of
 
 # What the customer needs to finish a first payment in the browser comes only when asked for.
@@ -73,6 +75,7 @@ class StripeProvider(NoBenefits):
         self._client, self._transport = make_client(api_key, api_base, timeout_seconds)
         self._v1 = self._client.v1
         self._payments = Payments(self._client)
+        self._methods = PaymentMethods(self._client)
         self._checkouts = Checkouts(self._client, self._payments)
         self._webhook_secrets = tuple(secret for secret in webhook_secrets if secret.strip())
         self._account = account
@@ -114,40 +117,25 @@ class StripeProvider(NoBenefits):
 
     async def attach_payment_method(self, request: AttachPaymentMethod) -> PaymentMethodSnapshot:
         """Subscriptions name their own payment method, so the customer's default stays as it is."""
-        if request.type is not Instrument.CARD:
-            raise unsupported(f"{request.type} has no instrument that could be stored")
-        with calling():
-            method_id = request.token
-            if method_id.startswith("tok_"):
-                made = await self._v1.payment_methods.create_async(
-                    {"type": "card", "card": {"token": request.token}},
-                    keyed("payment_method", request.payment_method_id),
-                )
-                method_id = made.id
-            attached = await self._v1.payment_methods.attach_async(
-                method_id,
-                {"customer": request.provider_customer_id},
-                keyed("attach", request.payment_method_id),
-            )
-            return mapping.payment_method(attached, request.provider_customer_id)
+        return await self._methods.attach(request)
 
     async def detach_payment_method(
         self, provider_customer_id: str, provider_payment_method_id: str
     ) -> None:
-        try:
-            with calling(provider_payment_method_id):
-                await self._v1.payment_methods.detach_async(
-                    provider_payment_method_id, {}, keyed("detach", provider_payment_method_id)
-                )
-        except ProviderFailure as failure:
-            if failure.kind is FailureKind.NOT_FOUND:
-                return
-            if failure.kind is not FailureKind.REJECTED:
-                raise
-            with calling(provider_payment_method_id):
-                found = await self._v1.payment_methods.retrieve_async(provider_payment_method_id)
-            if found.customer is not None:
-                raise
+        await self._methods.detach(provider_payment_method_id)
+
+    async def create_setup(self, draft: SetupDraft) -> str:
+        return await self._methods.create_setup(draft)
+
+    async def change_payment_method(
+        self,
+        provider_customer_id: str,
+        provider_subscription_id: str,
+        provider_payment_method_id: str,
+    ) -> None:
+        await self._update(
+            provider_subscription_id, {"default_payment_method": provider_payment_method_id}
+        )
 
     async def ensure_plan(self, draft: PlanDraft) -> str:
         """A price never changes: its lookup key says the amount, so a new amount is a new price."""

@@ -24,6 +24,7 @@ from sandbox.stripe.invoices import Invoices
 from sandbox.stripe.payments import Payments
 from sandbox.stripe.refunds import Refunds
 from sandbox.stripe.refusals import Refusal, server_error_body
+from sandbox.stripe.setups import Setups
 from sandbox.stripe.subscriptions import Subscriptions
 from sandbox.stripe.transfers import Transfers
 from sandbox.stripe.vouchers import Vouchers
@@ -37,6 +38,7 @@ class StripeSimulator:
         self.core = core
         self.world = World(core)
         self.customers = Customers(self.world)
+        self.setups = Setups(self.world)
         self.catalog = Catalog(self.world)
         self.charging = Charging(self.world)
         self.vouchers = Vouchers(self.world, self.charging)
@@ -141,6 +143,7 @@ class StripeSimulator:
             ("payment_methods.retrieve", "GET", "/payment_methods/{payment_method}",
              c.retrieve_payment_method),
             ("payment_methods.attach", "POST", "/payment_methods/{payment_method}/attach", c.attach),
+            ("setup_intents.create", "POST", "/setup_intents", self.setups.create),
             ("payment_methods.detach", "POST", "/payment_methods/{payment_method}/detach", c.detach),
         ]  # fmt: skip
 

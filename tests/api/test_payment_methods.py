@@ -58,7 +58,7 @@ async def test_a_card_that_the_provider_takes_is_active(
     body = answer.json()
 
     assert answer.status_code == 201
-    assert (body["status"], body["provider"], body["last4"]) == ("active", "stripe", "4242")
+    assert (body["status"], body["provider"], body["last4"]) == ("active", "conekta", "4242")
     assert "tok_visa_4242" not in answer.text
     assert (await api.ours.get(f"/payment-methods/{body['id']}")).json() == body
 
