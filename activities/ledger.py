@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from activities.signatures import AttemptRequest, AttemptResult
-from models.outcomes import OutcomeClass
+from models.outcomes import OPEN_OUTCOMES, OUTCOME_TRANSITIONS, OutcomeClass
 from models.storage.engine import Sessions
 from models.storage.tables import ChargeAttempt, Invoice
 from models.subscription import InvoiceProjection, SubscriptionTerms
@@ -51,7 +52,7 @@ class Ledger:
                     provider=request.provider,
                     account=self._account,
                     instrument=request.terms.instrument,
-                    amount_minor=request.invoice.amount_minor,
+                    amount_minor=request.invoice.amount_minor - request.invoice.amount_paid_minor,
                     currency=request.invoice.currency,
                     outcome=OutcomeClass.UNKNOWN,
                     started_at=request.started_at,
@@ -74,40 +75,53 @@ class Ledger:
         async with self._sessions() as session:
             return await self._find(session, attempt_id)
 
-    async def name_object(self, attempt_id: UUID, provider_object_id: str) -> None:
-        """Remember what was prepared, before it is made payable: the key to every later question."""
+    async def name_object(self, attempt_id: UUID, provider_object_id: str) -> bool:
+        """Remember what was prepared, before it is made payable: the key to every later question.
+
+        Only one run may name it, and only while nobody has settled the attempt: the others get False
+        and must not commit anything.
+        """
         async with self._sessions.begin() as session:
-            await session.execute(
+            named = await session.scalar(
                 update(ChargeAttempt)
-                .where(ChargeAttempt.id == attempt_id)
+                .where(
+                    ChargeAttempt.id == attempt_id,
+                    ChargeAttempt.outcome == OutcomeClass.UNKNOWN,
+                    ChargeAttempt.provider_object_id.is_(None),
+                )
                 .values(provider_object_id=provider_object_id)
+                .returning(ChargeAttempt.id)
             )
+        return named is not None
 
     async def finish(self, result: AttemptResult, at: datetime) -> None:
         """Write the outcome. An attempt that is settled already keeps what it has: the workflow's own
         transaction may have been faster, and a trigger guards the order of outcomes."""
         action = result.next_action.model_dump(mode="json") if result.next_action else None
+        before = [
+            outcome for outcome in OPEN_OUTCOMES if result.outcome in OUTCOME_TRANSITIONS[outcome]
+        ]
         async with self._sessions.begin() as session:
             await session.execute(
                 update(ChargeAttempt)
                 .where(
                     ChargeAttempt.id == result.attempt_id,
-                    ChargeAttempt.outcome.in_([OutcomeClass.UNKNOWN, OutcomeClass.PENDING]),
+                    ChargeAttempt.outcome.in_(before),
                 )
                 .values(
                     outcome=result.outcome,
                     reason=result.reason,
-                    provider_object_id=result.provider_object_id,
+                    # What was prepared is never forgotten: it is the key to every later question.
+                    provider_object_id=func.coalesce(
+                        result.provider_object_id, ChargeAttempt.provider_object_id
+                    ),
                     next_action=action,
-                    finished_at=None if result.outcome in _STILL_OPEN else at,
+                    finished_at=None if result.outcome in OPEN_OUTCOMES else at,
                 )
             )
 
     async def _find(self, session: AsyncSession, attempt_id: UUID) -> ChargeAttempt | None:
         return await session.scalar(select(ChargeAttempt).where(ChargeAttempt.id == attempt_id))
-
-
-_STILL_OPEN = frozenset({OutcomeClass.UNKNOWN, OutcomeClass.PENDING})
 
 
 async def upsert_invoice(
@@ -117,7 +131,7 @@ async def upsert_invoice(
     await session.execute(
         insert(Invoice)
         .values(
-            **invoice.model_dump(),
+            **invoice_values(invoice),
             application_id=terms.application_id,
             organization_id=terms.organization_id,
             subscription_id=terms.subscription_id,
@@ -125,3 +139,8 @@ async def upsert_invoice(
         )
         .on_conflict_do_nothing(index_elements=[Invoice.id])
     )
+
+
+def invoice_values(invoice: InvoiceProjection) -> dict[str, Any]:
+    """The columns of a new row: nothing was refunded of what did not exist before."""
+    return {**invoice.model_dump(), "amount_refunded_minor": invoice.amount_refunded_minor or 0}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from uuid import UUID
 
 from activities.results import (
+    UNDONE,
     SubscriptionIds,
     nothing,
     of_invoice,
@@ -12,10 +13,10 @@ from activities.results import (
     of_subscription,
 )
 from activities.signatures import AttemptResult
-from models.outcomes import FallbackReason, Instrument, OutcomeClass, ProviderName
+from models.outcomes import Instrument, OutcomeClass, ProviderName
 from models.snapshots import PaymentStatus, ProviderInvoiceStatus, ProviderSubscriptionStatus
 from models.storage.tables import ChargeAttempt
-from providers.protocol import FailureKind, PaymentProvider, ProviderFailure
+from providers.protocol import PaymentProvider, ProviderFailure
 
 
 def of_prepare_failure(
@@ -54,8 +55,18 @@ async def settle(
     if Instrument(attempt.instrument) is not Instrument.CARD:
         return await _settle_payment(provider, attempt_id, object_id)
     if "/" in object_id:
-        return await _settle_subscription(provider, attempt_id, object_id)
-    return of_invoice(attempt_id, await provider.get_invoice(object_id))
+        # What is written down as pending waits for the customer, who may be in front of the bank's
+        # page at this moment: it is adopted, not undone.
+        waits = OutcomeClass(attempt.outcome) is OutcomeClass.PENDING
+        return await _settle_subscription(provider, attempt_id, object_id, undo=not waits)
+    return _retried(of_invoice(attempt_id, await provider.get_invoice(object_id)))
+
+
+def _retried(result: AttemptResult) -> AttemptResult:
+    """A retry happens without the customer: an invoice that is still open was not paid by it."""
+    if result.outcome is not OutcomeClass.PENDING:
+        return result
+    return result.model_copy(update={"outcome": OutcomeClass.DECLINED, "next_action": None})
 
 
 async def _settle_payment(
@@ -70,13 +81,13 @@ async def _settle_payment(
 
 
 async def _settle_subscription(
-    provider: PaymentProvider, attempt_id: UUID, packed: str
+    provider: PaymentProvider, attempt_id: UUID, packed: str, *, undo: bool
 ) -> AttemptResult:
     ids = SubscriptionIds.unpack(packed)
     snapshot = await provider.get_subscription(
         ids.provider_customer_id, ids.provider_subscription_id
     )
-    if snapshot.status is ProviderSubscriptionStatus.INCOMPLETE:
+    if undo and snapshot.status is ProviderSubscriptionStatus.INCOMPLETE:
         snapshot = await provider.cancel_subscription(
             ids.provider_customer_id, ids.provider_subscription_id, at_period_end=False
         )
@@ -90,7 +101,5 @@ async def _settle_subscription(
 
 
 def _undone(attempt_id: UUID, provider: ProviderName, object_id: str) -> AttemptResult:
-    result = nothing(
-        attempt_id, provider, str(FailureKind.UNKNOWN), fallback_reason=FallbackReason.TIMEOUT
-    )
+    result = nothing(attempt_id, provider, UNDONE)
     return result.model_copy(update={"provider_object_id": object_id})

@@ -30,7 +30,8 @@ from activities.signatures import (
     SettleAttempt,
     SubscriptionReference,
 )
-from models.outcomes import FallbackReason, ProviderName
+from models.outcomes import FallbackReason, OutcomeClass, ProviderName
+from models.redaction import hide_payment, hide_subscription
 from models.snapshots import PaymentSnapshot, SubscriptionSnapshot
 from models.storage.engine import Sessions
 from providers.protocol import (
@@ -127,7 +128,11 @@ class ProviderActivities(ProviderCalls):
         attempt = await self._ledger.find(request.attempt_id)
         provider = self._providers.get(request.provider)
         if attempt is None or attempt.provider_object_id is None:
-            result = results.nothing(request.attempt_id, request.provider, "never_prepared")
+            result = results.nothing(request.attempt_id, request.provider, results.NEVER_PREPARED)
+        elif attempt.outcome == OutcomeClass.NOT_ATTEMPTED:
+            return results.nothing(
+                request.attempt_id, request.provider, attempt.reason or results.UNDONE
+            )
         elif provider is None:
             return results.still_unknown(request.attempt_id, request.provider)
         else:
@@ -138,34 +143,37 @@ class ProviderActivities(ProviderCalls):
                 activity.logger.warning("attempt could not be settled: %s", failure)
                 return results.still_unknown(request.attempt_id, request.provider)
         await self._ledger.finish(result, server_time())
-        return result
+        return results.for_history(result)
 
     @activity.defn(name="read_payment")
     async def read_payment(self, reference: PaymentReference) -> PaymentSnapshot:
-        return await self._ask(
+        snapshot = await self._ask(
             reference.provider,
             lambda provider: provider.get_payment(reference.provider_payment_id),
         )
+        return hide_payment(snapshot) or snapshot
 
     @activity.defn(name="void_payment")
     async def void_payment(self, reference: PaymentReference) -> PaymentSnapshot:
-        return await self._ask(
+        snapshot = await self._ask(
             reference.provider,
             lambda provider: provider.cancel_payment(reference.provider_payment_id),
         )
+        return hide_payment(snapshot) or snapshot
 
     @activity.defn(name="read_subscription")
     async def read_subscription(self, reference: SubscriptionReference) -> SubscriptionSnapshot:
-        return await self._ask(
+        snapshot = await self._ask(
             reference.provider,
             lambda provider: provider.get_subscription(
                 reference.provider_customer_id, reference.provider_subscription_id
             ),
         )
+        return hide_subscription(snapshot) or snapshot
 
     @activity.defn(name="cancel_subscription")
     async def cancel_subscription(self, reference: SubscriptionReference) -> SubscriptionSnapshot:
-        return await self._ask(
+        snapshot = await self._ask(
             reference.provider,
             lambda provider: provider.cancel_subscription(
                 reference.provider_customer_id,
@@ -173,15 +181,17 @@ class ProviderActivities(ProviderCalls):
                 at_period_end=reference.at_period_end,
             ),
         )
+        return hide_subscription(snapshot) or snapshot
 
     @activity.defn(name="keep_subscription")
     async def keep_subscription(self, reference: SubscriptionReference) -> SubscriptionSnapshot:
-        return await self._ask(
+        snapshot = await self._ask(
             reference.provider,
             lambda provider: provider.keep_subscription(
                 reference.provider_customer_id, reference.provider_subscription_id
             ),
         )
+        return hide_subscription(snapshot) or snapshot
 
     async def _attempt(
         self,
@@ -192,29 +202,38 @@ class ProviderActivities(ProviderCalls):
         beginning = await self._ledger.begin(request)
         if beginning.blocked:
             return results.nothing(request.attempt_id, request.provider, "another_attempt_is_open")
+        if not beginning.fresh and beginning.outcome is OutcomeClass.NOT_ATTEMPTED:
+            return results.nothing(request.attempt_id, request.provider, results.UNDONE)
+        if not beginning.fresh and beginning.provider_object_id is not None:
+            # An earlier run of this activity died after it had prepared, and perhaps committed. Only
+            # the provider knows; the workflow has it asked before anything else happens.
+            return results.still_unknown(request.attempt_id, request.provider)
+        result = await self._try(request, prepare, commit, retry=not beginning.fresh)
+        await self._ledger.finish(result, server_time())
+        return results.for_history(result)
+
+    async def _try(
+        self,
+        request: AttemptRequest,
+        prepare: Callable[[PaymentProvider, bool], Awaitable[str]],
+        commit: Callable[[PaymentProvider, str], Awaitable[AttemptResult]],
+        *,
+        retry: bool,
+    ) -> AttemptResult:
         provider = self._providers.get(request.provider)
         if provider is None:
-            result = results.nothing(
+            return results.nothing(
                 request.attempt_id,
                 request.provider,
                 "provider_not_configured",
                 FallbackReason.PROVIDER_NOT_CONFIGURED,
             )
-        elif beginning.provider_object_id is not None:
-            # An earlier run of this activity died after it had prepared, and perhaps committed. Only
-            # the provider knows; the workflow has it asked before anything else happens.
-            return results.still_unknown(request.attempt_id, request.provider)
-        elif not await self._breaker.admits(provider, server_time()):
-            result = results.nothing(
+        if not await self._breaker.admits(provider, server_time()):
+            return results.nothing(
                 request.attempt_id, request.provider, "circuit_open", FallbackReason.UNAVAILABLE
             )
-        else:
-            async with _heartbeat():
-                result = await self._collect(
-                    request, provider, prepare, commit, retry=not beginning.fresh
-                )
-        await self._ledger.finish(result, server_time())
-        return result
+        async with _heartbeat():
+            return await self._collect(request, provider, prepare, commit, retry=retry)
 
     async def _collect(
         self,
@@ -230,7 +249,9 @@ class ProviderActivities(ProviderCalls):
         except ProviderFailure as failure:
             await self._breaker.report(provider, failure, server_time())
             return outcomes.of_prepare_failure(request.attempt_id, request.provider, failure)
-        await self._ledger.name_object(request.attempt_id, object_id)
+        if not await self._ledger.name_object(request.attempt_id, object_id):
+            # Another run of this attempt was faster, or it was settled while this one was asleep.
+            return results.still_unknown(request.attempt_id, request.provider)
         try:
             result = await commit(provider, object_id)
         except ProviderFailure as failure:

@@ -10,6 +10,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from temporalio import activity
 
+from activities.ledger import invoice_values
 from activities.signatures import Records, RouteRequest
 from models.outcomes import OUTCOME_TRANSITIONS, OutcomeClass, ProviderName
 from models.routing import RoutingDecision, RoutingFacts, decide_route
@@ -95,7 +96,7 @@ async def _write_subscription(session: AsyncSession, batch: ProjectionBatch) -> 
 async def _write_invoices(session: AsyncSession, batch: ProjectionBatch) -> None:
     for invoice in batch.invoices:
         values = {
-            **invoice.model_dump(),
+            **invoice_values(invoice),
             "application_id": batch.application_id,
             "organization_id": batch.organization_id,
             "subscription_id": batch.subscription.id,

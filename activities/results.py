@@ -7,6 +7,7 @@ from uuid import UUID
 
 from activities.signatures import AttemptResult
 from models.outcomes import FallbackReason, OutcomeClass, ProviderName, Redirect
+from models.redaction import hide_action, hide_invoice, hide_payment, hide_subscription
 from models.snapshots import (
     InvoiceSnapshot,
     PaymentSnapshot,
@@ -24,6 +25,11 @@ OUTCOME_BY_PAYMENT_STATUS: dict[PaymentStatus, OutcomeClass] = {
     PaymentStatus.EXPIRED: OutcomeClass.DECLINED,
     PaymentStatus.CANCELED: OutcomeClass.DECLINED,
 }
+
+
+# Why an attempt that may have happened is known not to have: it was undone, or had not begun.
+UNDONE, NEVER_PREPARED = "undone", "never_prepared"
+UNDONE_REASONS = frozenset({UNDONE, NEVER_PREPARED})
 
 
 def of_payment(attempt_id: UUID, snapshot: PaymentSnapshot) -> AttemptResult:
@@ -62,7 +68,9 @@ def of_invoice(attempt_id: UUID, invoice: InvoiceSnapshot) -> AttemptResult:
 
 def of_subscription(attempt_id: UUID, packed: str, snapshot: SubscriptionSnapshot) -> AttemptResult:
     invoice = snapshot.latest_invoice
-    started = snapshot.status in {
+    paid = invoice is not None and invoice.status is ProviderInvoiceStatus.PAID
+    # Money that came in is a success, even when the subscription was canceled a moment later.
+    started = paid or snapshot.status in {
         ProviderSubscriptionStatus.ACTIVE,
         ProviderSubscriptionStatus.TRIALING,
     }
@@ -129,3 +137,15 @@ class SubscriptionIds(NamedTuple):
     def unpack(cls, packed: str) -> SubscriptionIds:
         customer_id, subscription_id, invoice_id = packed.split("/")
         return cls(customer_id, subscription_id, invoice_id or None)
+
+
+def for_history(result: AttemptResult) -> AttemptResult:
+    """The result as a workflow may hold it: without the secret that belongs to the browser."""
+    return result.model_copy(
+        update={
+            "next_action": hide_action(result.next_action),
+            "payment": hide_payment(result.payment),
+            "invoice": hide_invoice(result.invoice),
+            "subscription": hide_subscription(result.subscription),
+        }
+    )

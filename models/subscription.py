@@ -169,7 +169,7 @@ class InvoiceProjection(BaseModel):
     amount_minor: int
     currency: str
     amount_paid_minor: int = 0
-    amount_refunded_minor: int = 0
+    amount_refunded_minor: int | None = None
     status: str
     period_start: AwareDatetime | None = None
     period_end: AwareDatetime | None = None

@@ -9,6 +9,7 @@ from temporalio import workflow
 from temporalio.workflow import ParentClosePolicy
 
 with workflow.unsafe.imports_passed_through():
+    from activities.results import UNDONE_REASONS
     from activities.signatures import AttemptResult, Records, RouteRequest, SettleAttempt
     from models.commands import InboxEvent, resolve_workflow_id
     from models.moments import Step, unavailable_retry_at
@@ -20,6 +21,9 @@ with workflow.unsafe.imports_passed_through():
     from workflows.resolve_attempt import ResolveAttemptWorkflow
 
 FIRST_INVOICE = "first-invoice"
+# An attempt that a dying worker left half done was undone, and the provider answered while we did so: it is
+# there, and is asked again at once before anybody else is.
+UNDONE_RETRIES_MAX = 2
 
 
 class BillingClockSteps(Protocol):
@@ -115,6 +119,10 @@ def try_elsewhere(desk: Desk, invoice: OpenInvoice, result: AttemptResult) -> bo
     """The provider is known not to have charged. True when another one is to be asked at once;
     otherwise the next try, or the end, is set as a moment. A decline never comes here."""
     state = desk.state
+    if result.reason in UNDONE_REASONS and invoice.provider_failures < UNDONE_RETRIES_MAX:
+        invoice.provider_failures += 1
+        desk.touch()
+        return True
     following = invoice.candidate + 1
     if result.fallback_reason is not None and following < len(state.candidates):
         desk.fallback(

@@ -59,7 +59,6 @@ class EngineClock:
         self._handle = None
         self._collecting: OpenInvoice | None = None  # What the running payment is for.
         self._issued = False
-        self._caller_waits = False  # Somebody asked for this try and wants to know what to pay.
 
     @property
     def deaf(self) -> bool:
@@ -113,11 +112,20 @@ class EngineClock:
         for inbox_event in events:
             disposition = "nothing_new"
             event = inbox_event.event
+            if self._is_running(event.attempt_id):
+                # The dispatcher found the payment's own workflow closed: its result is on its way
+                # and says the same. Without it a punctual payment would be booked as a late one.
+                await workflow.wait_condition(lambda: self.has_news)
+                await self.take_news()
             if event.attempt_id is not None and event.payment is not None:
                 facts = await self._attempt_facts(event.attempt_id)
                 if facts is not None and await self._late_payment(facts, event.payment):
                     disposition = "late_payment"
             self._desk.acknowledge([inbox_event.id], disposition)
+
+    def _is_running(self, attempt_id: str | None) -> bool:
+        running = self._collecting.attempt_id if self._collecting and self.busy else None
+        return running is not None and str(running) == attempt_id
 
     async def cancel(self, *, immediately: bool, actor: str) -> None:
         desk, state = self._desk, self._desk.state
@@ -131,9 +139,19 @@ class EngineClock:
             state.cancel_at_period_end = False
             desk.move(SubscriptionEvent.CANCELED, actor)
         if self._handle is not None:
-            await self._handle.signal(PendingPaymentWorkflow.void)
+            await self._void_running()
         elif desk.over:
             state.invoice = None
+
+    async def _void_running(self) -> None:
+        """The running slip must not be paid any more. It may have ended by itself a moment ago: then
+        its result, on its way, is what counts."""
+        if self._handle is None:
+            return
+        try:
+            await self._handle.signal(PendingPaymentWorkflow.void)
+        except FailureError:
+            workflow.logger.info("the payment had ended before it could be voided")
 
     async def resume(self, actor: str) -> None:
         desk = self._desk
@@ -146,7 +164,6 @@ class EngineClock:
         desk.audit(actor, "retry", {}, {})
         if invoice is not None and not self.busy:
             invoice.next_try_at = None
-            self._caller_waits = True
             await self._collect()
 
     async def take_news(self) -> None:
@@ -181,6 +198,7 @@ class EngineClock:
         """The customer has something to pay now."""
         if self._collecting is not None and self._collecting.attempt_id == attempt.attempt_id:
             self._issued = True
+            self._desk.emit("payment.issued", invoice_id=str(self._collecting.invoice_id))
 
     def remind(self) -> None:
         """Tell the app that its customer should be reminded of the slip."""
@@ -259,7 +277,6 @@ class EngineClock:
             expires_at=expires_at,
             remind_at=expires_at - policy.reminder_before_expiry,
             expiry_grace_seconds=seconds(policy.expiry_grace),
-            report_issue=invoice.first or self._caller_waits,
         )
 
     def _invoice_row(self, invoice: OpenInvoice) -> InvoiceProjection:
@@ -314,10 +331,10 @@ class EngineClock:
         covered = self._period(invoice.period_number)
         invoice.period_start, invoice.period_end = covered.start, covered.end
         desk.invoice(invoice, InvoiceStatus.PAID, paid_at=when)
-        desk.emit("invoice.paid", invoice_id=str(invoice.invoice_id))
         state.invoice = None
         self._extend(covered)
         desk.move(SubscriptionEvent.PAYMENT_SUCCEEDED)
+        desk.emit("invoice.paid", invoice_id=str(invoice.invoice_id))
 
     def _extend(self, covered: BillingPeriod) -> None:
         """The paid period becomes the current one, now or when it begins."""
@@ -371,8 +388,7 @@ class EngineClock:
                 provider_object_id=payment.provider_payment_id,
             )
             self._book(invoice, facts.attempt_id, facts.provider, payment)
-            if self._handle is not None:
-                await self._handle.signal(PendingPaymentWorkflow.void)
+            await self._void_running()
         else:
             settlement = settle(0, 0, facts.currency, new)
             desk.payments(facts.invoice_id, facts.attempt_id, facts.provider, settlement)

@@ -72,8 +72,7 @@ class PendingPaymentWorkflow:
         self._attempt = attempt
         if attempt.outcome is not OutcomeClass.PENDING or attempt.payment is None:
             return PendingPaymentResult(attempt=attempt, event_ids=list(self._event_ids()))
-        if request.report_issue:
-            await self._tell_parent("payment_issued", attempt)
+        await self._tell_parent("payment_issued", attempt)
         final = await self._wait_for_customer(attempt.payment)
         await workflow.wait_condition(workflow.all_handlers_finished)
         return PendingPaymentResult(

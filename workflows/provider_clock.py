@@ -105,6 +105,9 @@ class ProviderClock:
         for inbox_event in events:
             event = inbox_event.event
             if event.invoice is not None:
+                if event.invoice.status in UNPAID and event.invoice.decline is None:
+                    # The webhook does not say why; whether to try again depends on it.
+                    await self._look()
                 disposition = self._apply_invoice(event.invoice)
             elif event.subscription is not None:
                 disposition = self._apply_subscription(event.subscription)
@@ -342,10 +345,10 @@ class ProviderClock:
             hosted_invoice_url=snapshot.hosted_invoice_url,
             invoice_pdf=snapshot.invoice_pdf,
         )
-        desk.emit("invoice.paid", invoice_id=str(invoice.invoice_id))
         if state.invoice is not None and state.invoice.invoice_id == invoice.invoice_id:
             state.invoice = None
         self._advance(snapshot)
+        desk.emit("invoice.paid", invoice_id=str(invoice.invoice_id))
 
     def _advance(self, snapshot: InvoiceSnapshot) -> None:
         """A paid invoice for a later period moves the subscription on; an older one never back."""

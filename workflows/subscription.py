@@ -20,7 +20,7 @@ with workflow.unsafe.imports_passed_through():
         RetryPayment,
         SubscriptionInput,
     )
-    from models.moments import Moment
+    from models.moments import Moment, paid_until
     from models.states import SubscriptionStatus
     from models.subscription import BillingClock, SubscriptionState
     from workflows.collecting import BillingClockSteps
@@ -83,11 +83,7 @@ class SubscriptionWorkflow:
     @workflow.update
     async def open(self, command: Open) -> CommandResult:
         """Answers as soon as the caller can be told what to pay, or that it is paid."""
-        await workflow.wait_condition(
-            lambda: self._desk.state.opened and self._clock.answered and not self._clock.has_news
-        )
-        async with self._lock:
-            return self._result()
+        return await self._when_answered()
 
     @workflow.update
     async def cancel(self, command: Cancel) -> CommandResult:
@@ -126,9 +122,7 @@ class SubscriptionWorkflow:
                 self._desk.state.payment_method_id = command.payment_method_id
             await self._clock.retry(command.actor)
             await self._desk.commit()
-        await workflow.wait_condition(lambda: self._clock.answered and not self._clock.has_news)
-        async with self._lock:
-            return self._result()
+        return await self._when_answered()
 
     @retry_payment.validator
     def _may_retry(self, command: RetryPayment) -> None:
@@ -137,6 +131,20 @@ class SubscriptionWorkflow:
             raise _conflict("the subscription has no unpaid invoice to collect")
         if self._clock.busy:
             raise _conflict("a payment for the invoice is already on its way")
+
+    async def _when_answered(self) -> CommandResult:
+        """Once the caller can be told something. Asked again under the lock: while this waited for it,
+        a failed try may have gone on to the next provider."""
+
+        def answered() -> bool:
+            told = self._clock.answered and not self._clock.has_news
+            return self._desk.state.opened and told
+
+        while True:
+            await workflow.wait_condition(answered)
+            async with self._lock:
+                if answered():
+                    return self._result()
 
     # Facts -----------------------------------------------------------------------------------
 
@@ -147,9 +155,11 @@ class SubscriptionWorkflow:
         self._events += [event for event in batch.events if event.id not in known]
 
     @workflow.signal
-    def payment_issued(self, attempt: AttemptResult) -> None:
+    async def payment_issued(self, attempt: AttemptResult) -> None:
         """From the payment's own workflow: the customer has something to pay now."""
-        self._clock.hear_issued(attempt)
+        async with self._lock:
+            self._clock.hear_issued(attempt)
+            await self._desk.commit()
 
     @workflow.signal
     async def payment_reminder(self, attempt: AttemptResult) -> None:
@@ -163,8 +173,9 @@ class SubscriptionWorkflow:
         """Why it is in this state and what happens next, for a person."""
         state, moment = self._desk.state, self._desk.next_moment()
         lines = [f"**{self._desk.terms.plan_name}** is **{state.status}**."]
-        if state.current_period_end is not None:
-            lines.append(f"Paid until {state.access_until:%Y-%m-%d %H:%M} UTC.")
+        end = paid_until(state)
+        if end is not None:
+            lines.append(f"Paid until {end:%Y-%m-%d %H:%M} UTC.")
         if state.invoice is not None:
             left = state.invoice.amount_minor - state.invoice.amount_paid_minor
             lines.append(

@@ -218,7 +218,7 @@ async def emptied(database_url: str) -> str:
     """The database without a row in it. TRUNCATE fires no row trigger, so the guards let it pass."""
     connection = await asyncpg.connect(database_url)
     try:
-        await connection.execute("TRUNCATE applications, webhook_events CASCADE")
+        await connection.execute("TRUNCATE applications, webhook_events, provider_health CASCADE")
     finally:
         await connection.close()
     return database_url

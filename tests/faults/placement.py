@@ -1,0 +1,147 @@
+"""Every place at which a provider can fail in the life of one charge, and what must hold after it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import timedelta
+from itertools import combinations_with_replacement
+from typing import NamedTuple
+
+from models.commands import Cancel
+from models.outcomes import Instrument
+from models.subscription import SubscriptionTerms
+from sandbox.core import Core
+from sandbox.faults import Fault, FaultMode
+from tests.support.invariants import check_invariants
+from tests.support.world import World
+from workflows.subscription import SubscriptionWorkflow
+
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+# `slow` is left to the tests of time-outs: here it would be the same as no fault, only later.
+MODES = (
+    FaultMode.DOWN,
+    FaultMode.ERROR,
+    FaultMode.RATE_LIMIT,
+    FaultMode.APPLIED_THEN_TIMEOUT,
+    FaultMode.APPLIED_THEN_ERROR,
+)
+
+
+class Place(NamedTuple):
+    provider: str
+    operation: str
+    mode: FaultMode
+
+    def fault(self) -> Fault:
+        return Fault(provider=self.provider, operation=self.operation, mode=self.mode, count=1)
+
+    def __str__(self) -> str:
+        return f"{self.provider}.{self.operation}:{self.mode}"
+
+
+@dataclass(frozen=True)
+class Route:
+    """One way for money to come in, and every call that its first charge may make."""
+
+    name: str
+    instrument: Instrument
+    operations: tuple[tuple[str, str], ...]
+
+    def places(self) -> list[Place]:
+        return [Place(*call, mode) for call in self.operations for mode in MODES]
+
+    def pairs(self) -> list[tuple[Place, Place]]:
+        """Any two faults, the same place twice included (the retry fails as well)."""
+        return list(combinations_with_replacement(self.places(), 2))
+
+
+CONEKTA_CALLS = tuple(
+    ("conekta", operation)
+    for operation in (
+        "customers.create",
+        "customers.list",
+        "orders.create",
+        "orders.list",
+        "charges.create",
+        "orders.retrieve",
+        "orders.cancel",
+    )
+)
+CARD_CALLS = tuple(
+    ("stripe", operation)
+    for operation in (
+        "customers.create",
+        "products.create",
+        "prices.list",
+        "prices.create",
+        "subscriptions.create",
+        "invoices.pay",
+        "subscriptions.retrieve",
+        "subscriptions.cancel",
+    )
+)
+ROUTES = {
+    route.name: route
+    for route in (
+        Route("oxxo", Instrument.OXXO, CONEKTA_CALLS),
+        Route("spei", Instrument.SPEI, CONEKTA_CALLS),
+        Route("card", Instrument.CARD, CARD_CALLS),
+    )
+}
+
+
+@dataclass
+class Watch:
+    """Looks at the sandbox's book after every call: one live charge per invoice, at any moment."""
+
+    core: Core
+    violations: list[str] = field(default_factory=list)
+
+    async def tick(self) -> None:
+        live = Counter(
+            charge["invoice_id"]
+            for charge in self.core.charges
+            if charge["kind"] == "charge" and charge["status"] == "pending" and charge["invoice_id"]
+        )
+        self.violations += [
+            f"{count} live charges for {i}" for i, count in live.items() if count > 1
+        ]
+
+
+async def live_one_life(
+    world: World, watch: Watch, route: Route, places: tuple[Place, ...]
+) -> None:
+    """Subscribe under the faults, let the customer pay, come to rest, and check the books."""
+    world.core.faults.clear()
+    for place in places:
+        world.core.faults.add(place.fault())
+    world.payer.after = None
+    terms = await _terms(world, route)
+    handle, _ = await world.open(terms)
+    await world.env.sleep(HOUR)
+    world.core.faults.clear()
+    world.payer.after = HOUR
+    await world.env.sleep(2 * DAY + HOUR)
+    row = await world.subscription(terms.subscription_id)
+    assert row.status == "active", f"came to rest as {row.status}"
+    assert not watch.violations, watch.violations
+    await check_invariants(world)
+    await handle.execute_update(SubscriptionWorkflow.cancel, Cancel(actor="test", immediately=True))
+
+
+async def _terms(world: World, route: Route) -> SubscriptionTerms:
+    if route.instrument is not Instrument.CARD:
+        return await world.terms(route.instrument)
+    kept = list(world.core.faults.active)
+    world.core.faults.clear()  # Storing the card is not part of the charge's life.
+    terms = await world.terms(
+        Instrument.CARD,
+        country="US",
+        currency="USD",
+        amount_minor=1900,
+        time_zone="America/Chicago",
+        card="pm_card_visa",
+    )
+    world.core.faults.active.extend(kept)
+    return terms
