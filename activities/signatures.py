@@ -51,7 +51,6 @@ class IssuePayment(AttemptRequest):
     expires_at: AwareDatetime
     remind_at: AwareDatetime | None = None
     expiry_grace_seconds: int
-    report_issue: bool = False  # Tell the parent as soon as there is something to pay.
 
 
 class OpenProviderSubscription(AttemptRequest):
