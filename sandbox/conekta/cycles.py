@@ -103,7 +103,9 @@ class Cycles:
         if paid:
             clock["retry_at"] = None
         elif clock["retry_at"] is None:
-            clock["retry_at"] = at + clock["plan"]["retry_delay_hours"] * 3600
+            # Billed early by hand, a cycle is still due when it begins.
+            due_at = max(at, subscription["billing_cycle_start"])
+            clock["retry_at"] = due_at + clock["plan"]["retry_delay_hours"] * 3600
         subscription["status"] = "active" if paid else "past_due"
         event = "subscription.paid" if paid else "subscription.payment_failed"
         self.events.emit(event, subscription)

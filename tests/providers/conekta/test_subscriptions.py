@@ -244,7 +244,8 @@ async def test_conekta_s_own_retries_wait_until_the_engine_has_given_up(
 ) -> None:
     opened = await subscriber.subscribed()
     failed = await subscriber.renew(opened.provider_subscription_id, "failed")
-    await world.advance(15 * DAY_SECONDS)
+    until_due = (opened.current_period_end - opened.current_period_start).total_seconds()
+    await world.advance(until_due + 15 * DAY_SECONDS)
     assert (await subscriber.get(opened.provider_subscription_id)).status is PAST_DUE
     assert len(await subscriber.charges()) == 2
     await world.advance(2 * DAY_SECONDS)
