@@ -6,6 +6,7 @@ import asyncio
 
 import uvicorn
 import uvloop
+from fastapi import FastAPI
 
 from abono.settings import Settings
 from abono.wiring import build_providers, connect_temporal
@@ -32,8 +33,12 @@ def run(settings: Settings) -> None:
 
 
 async def _serve(settings: Settings) -> None:
-    config = uvicorn.Config(
-        create_app(await make_context(settings)),
+    await uvicorn.Server(server_config(settings, create_app(await make_context(settings)))).serve()
+
+
+def server_config(settings: Settings, app: FastAPI) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
         host=settings.api_host,
         port=settings.api_port,
         log_config=None,  # Logging is set up by whoever runs this.
@@ -43,7 +48,6 @@ async def _serve(settings: Settings) -> None:
         proxy_headers=False,
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
     )
-    await uvicorn.Server(config).serve()
 
 
 async def make_context(settings: Settings) -> ApiContext:

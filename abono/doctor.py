@@ -53,7 +53,7 @@ async def examine(console: Console | None = None) -> int:
         await _database(settings, stack),
         await _temporal(settings, stack),
         *_providers(settings),
-        _geolocation(settings),
+        geolocation(settings),
     ]
     console = console or Console()
     console.print(_page(findings, home, stack))
@@ -238,7 +238,7 @@ def _provider(
     return Finding(name, State.OK, f"key set, {where}; webhooks verified by {webhooks}")
 
 
-def _geolocation(settings: Settings) -> Finding:
+def geolocation(settings: Settings) -> Finding:
     """Never broken: without any country an unknown customer is simply not in Mexico."""
     from providers.geolocation.database import Database, DatabaseUnusable
 

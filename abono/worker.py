@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from contextlib import AsyncExitStack
@@ -12,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import structlog
+from sqlalchemy import text
 from temporalio.client import Client
 from temporalio.worker import Interceptor, PollerBehaviorAutoscaling, Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
@@ -123,6 +126,9 @@ async def run(settings: Settings) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     ready = settings.home / READY_FILE
     try:
+        # Before a single task is taken: without its database a worker could only fail at it.
+        async with database.connect() as connection:
+            await connection.execute(text("SELECT 1"))
         client = await connect_temporal(settings, lazy=False)
         async with AsyncExitStack() as stack:
             for worker in make_workers(client, make_sessions(database), providers):
@@ -131,10 +137,19 @@ async def run(settings: Settings) -> None:
             log.info("worker ready", providers=[str(name) for name in providers.names()])
             await stop.wait()
             log.info("worker stopping")
+            _exit_at_the_latest(GRACEFUL_SHUTDOWN + timedelta(seconds=5))
     finally:
         ready.unlink(missing_ok=True)
         await providers.aclose()
         await database.dispose()
+
+
+def _exit_at_the_latest(after: timedelta) -> None:
+    """Local activities are retried while PostgreSQL is away, and the SDK waits for them: whoever asked
+    this process to stop gets it, and the work goes on in another one."""
+    timer = threading.Timer(after.total_seconds(), os._exit, args=(1,))
+    timer.daemon = True
+    timer.start()
 
 
 def _mark_ready(ready: Path) -> None:

@@ -18,6 +18,7 @@ from activities.signatures import (
     LateMoney,
 )
 from models.commands import InboxEvent
+from models.ids import our_id
 from models.outcomes import Instrument, ProviderName
 from models.snapshots import Capture
 from models.storage.engine import Sessions
@@ -100,7 +101,7 @@ async def _invoice_of(
     else the subscription's latest."""
     event = inbox_event.event
     mine = select(Invoice).where(Invoice.subscription_id == subscription_id)
-    attempt_id = _our_id(event.attempt_id)
+    attempt_id = our_id(event.attempt_id)
     if attempt_id is not None:
         by_attempt = mine.join(ChargeAttempt, ChargeAttempt.invoice_id == Invoice.id)
         found = await session.scalar(by_attempt.where(ChargeAttempt.id == attempt_id))
@@ -113,14 +114,6 @@ async def _invoice_of(
         if found is not None:
             return found
     return await session.scalar(mine.order_by(Invoice.id.desc()).limit(1))
-
-
-def _our_id(text: str | None) -> UUID | None:
-    """An id out of a provider's metadata, into which anybody may have written anything."""
-    try:
-        return UUID(text) if text else None
-    except ValueError:
-        return None
 
 
 def _captures(inbox_event: InboxEvent) -> Sequence[Capture]:

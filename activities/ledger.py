@@ -27,6 +27,7 @@ class Beginning:
     blocked: bool = False
     outcome: OutcomeClass = OutcomeClass.UNKNOWN
     provider_object_id: str | None = None
+    reason: str | None = None
 
 
 class Ledger:
@@ -69,6 +70,7 @@ class Ledger:
             fresh=False,
             outcome=OutcomeClass(known.outcome),
             provider_object_id=known.provider_object_id,
+            reason=known.reason,
         )
 
     async def find(self, attempt_id: UUID) -> ChargeAttempt | None:

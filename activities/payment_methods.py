@@ -195,14 +195,15 @@ class PaymentMethodActivities(PaymentMethodCalls):
                 await make_default(session, *owner, request.payment_method_id, at)
 
     async def _failed(self, request: AddPaymentMethodInput, code: str) -> PaymentMethodResult:
+        """Write the failure, unless an earlier run of this activity was heard of by the provider."""
+        mine = (
+            PaymentMethod.id == request.payment_method_id,
+            PaymentMethod.application_id == request.application_id,
+        )
         async with self._sessions.begin() as session:
             await session.execute(
                 update(PaymentMethod)
-                .where(
-                    PaymentMethod.id == request.payment_method_id,
-                    PaymentMethod.application_id == request.application_id,
-                    PaymentMethod.status == "pending",
-                )
+                .where(*mine, PaymentMethod.status == "pending")
                 .values(
                     status="failed",
                     setup_token=None,
@@ -211,8 +212,11 @@ class PaymentMethodActivities(PaymentMethodCalls):
                     updated_at=server_time(),
                 )
             )
+            row = (await session.scalars(select(PaymentMethod).where(*mine))).one()
+        if row.status != "failed":
+            return PaymentMethodResult(status=row.status)
         return PaymentMethodResult(
-            status="failed", failure_code=code, failure_message=REFUSED_MESSAGE
+            status="failed", failure_code=row.failure_code, failure_message=REFUSED_MESSAGE
         )
 
 

@@ -203,7 +203,13 @@ class ProviderActivities(ProviderCalls):
         if beginning.blocked:
             return results.nothing(request.attempt_id, request.provider, "another_attempt_is_open")
         if not beginning.fresh and beginning.outcome is OutcomeClass.NOT_ATTEMPTED:
-            return results.nothing(request.attempt_id, request.provider, results.UNDONE)
+            # Its result was lost on the way; why it came to nothing is only known in short.
+            return results.nothing(
+                request.attempt_id,
+                request.provider,
+                beginning.reason or results.UNDONE,
+                FallbackReason.UNAVAILABLE,
+            )
         if not beginning.fresh and beginning.provider_object_id is not None:
             # An earlier run of this activity died after it had prepared, and perhaps committed. Only
             # the provider knows; the workflow has it asked before anything else happens.

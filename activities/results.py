@@ -50,7 +50,7 @@ def of_invoice(attempt_id: UUID, invoice: InvoiceSnapshot) -> AttemptResult:
     """An invoice that is still open after a try waits for the customer, or was refused."""
     if invoice.status is ProviderInvoiceStatus.PAID:
         outcome = OutcomeClass.SUCCEEDED
-    elif invoice.next_action is not None:
+    elif invoice.next_action is not None and invoice.decline is None:
         outcome = OutcomeClass.PENDING
     else:
         outcome = OutcomeClass.DECLINED

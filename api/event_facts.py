@@ -12,6 +12,7 @@ from sqlalchemy import func, or_, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from models.events import EventKind, ProviderEvent
+from models.ids import our_id
 from models.snapshots import Capture
 from models.storage.tables import ChargeAttempt, Invoice, Payment, Subscription
 
@@ -68,14 +69,6 @@ class EventFacts:
     subscriptions_by_object: dict[ProviderKey, SubscriptionFact] = field(default_factory=dict)
     captures: set[ProviderKey] = field(default_factory=set)
     refunded_minor_by_attempt: dict[UUID, int] = field(default_factory=dict)
-
-
-def our_id(text: str | None) -> UUID | None:
-    """An id of ours out of a provider's metadata, which anybody may have written into."""
-    try:
-        return UUID(text) if text else None
-    except ValueError:
-        return None
 
 
 def key_of(event: ProviderEvent, object_id: str) -> ProviderKey:

@@ -14,10 +14,10 @@ from api.event_facts import (
     SubscriptionFact,
     captures_of,
     key_of,
-    our_id,
 )
 from models.commands import payment_workflow_id, subscription_workflow_id
 from models.events import EventKind, ProviderEvent
+from models.ids import our_id
 from models.outcomes import OPEN_OUTCOMES, Instrument, OutcomeClass
 from models.snapshots import (
     PaymentSnapshot,

@@ -19,6 +19,7 @@ import asyncpg
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from models.events import EventKind, ProviderEvent
+from models.redaction import hide_event
 from models.storage.tables import new_id
 from providers.protocol import WebhookMalformed
 
@@ -82,7 +83,14 @@ class _Arrival:
         event = self.event
         delay = SECOND_LOOK if event.kind in _SECOND_LOOK_KINDS else timedelta(0)
         names = event.provider.value, event.account, event.provider_event_id, event.event_type
-        return (self.id, *names, event.kind.value, self.payload, event.model_dump_json(), delay)
+        return (
+            self.id,
+            *names,
+            event.kind.value,
+            self.payload,
+            hide_event(event).model_dump_json(),
+            delay,
+        )
 
 
 class Inbox:

@@ -20,6 +20,7 @@ from api.clock import now
 from api.responses import FallbackView, SubscriptionView
 from api.tenancy import scoped
 from models.outcomes import OutcomeClass
+from models.states import TERMINAL_STATUSES
 from models.storage.tables import ChargeAttempt, FallbackEvent, Invoice, Subscription
 
 
@@ -100,7 +101,10 @@ def _view(row: Subscription, belongings: _Belongings, moment: datetime) -> Subsc
         current_period_start=start,
         current_period_end=end,
         latest_invoice_id=invoice_id,
-        next_action=attempt.next_action if attempt else None,
+        # A slip that is being voided is nothing to pay any more.
+        next_action=attempt.next_action
+        if attempt and row.status not in TERMINAL_STATUSES
+        else None,
         fallback=_fallback(belongings.fallbacks.get(row.id, []), invoice_id),
         metadata=row.metadata_,
     )

@@ -1,4 +1,4 @@
-"""Ids that are the same whenever the same thing is heard of again."""
+"""Ids: those that are the same whenever the same thing is heard of again, and those read back."""
 
 from __future__ import annotations
 
@@ -18,3 +18,11 @@ def derived_id(owner: UUID, name: str, at: datetime) -> UUID:
     value = (value & ~(0xF << 76)) | (0x7 << 76)  # Version 7.
     value = (value & ~(0x3 << 62)) | (0x2 << 62)  # Variant of RFC 9562.
     return UUID(int=value)
+
+
+def our_id(text: str | None) -> UUID | None:
+    """An id of ours out of a provider's metadata, which anybody may have written into."""
+    try:
+        return UUID(text) if text else None
+    except ValueError:
+        return None

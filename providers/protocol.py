@@ -209,7 +209,9 @@ class RefundDraft(_Request):
     amount_minor: int
     currency: str
     reason: str
-    already_refunded_minor: int  # What we know of: providers without keys compare before they retry.
+    already_refunded_minor: (
+        int  # What we know of: providers without keys compare before they retry.
+    )
 
 
 class ProductDraft(_Request):
@@ -277,7 +279,9 @@ class PaymentProvider(Protocol):
         """The provider's customer id for this organization; `retry` says that an earlier call may
         have made one, so a provider without idempotency keys has to look first."""
 
-    async def attach_payment_method(self, request: AttachPaymentMethod) -> PaymentMethodSnapshot: ...
+    async def attach_payment_method(
+        self, request: AttachPaymentMethod
+    ) -> PaymentMethodSnapshot: ...
 
     async def detach_payment_method(
         self, provider_customer_id: str, provider_payment_method_id: str
@@ -356,7 +360,9 @@ class PaymentProvider(Protocol):
     async def ensure_benefit(self, draft: BenefitDraft, *, retry: bool = False) -> str:
         """The provider's benefit id; one that was made before is found again."""
 
-    async def create_checkout(self, draft: CheckoutDraft, *, retry: bool = False) -> PaymentSnapshot:
+    async def create_checkout(
+        self, draft: CheckoutDraft, *, retry: bool = False
+    ) -> PaymentSnapshot:
         """A `pending` snapshot whose `next_action` is a redirect to the page; `get_payment` and
         `cancel_payment` work with its id. One step instead of two: when the answer is lost there may
         be a page, but nobody has its address, so it counts as *not attempted* and never *unknown*."""

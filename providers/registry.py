@@ -56,9 +56,7 @@ def _ability(
     return ProviderAbility(
         configured=True,
         instruments=frozenset(
-            instrument
-            for instrument, capability in needed.items()
-            if capability in supports
+            instrument for instrument, capability in needed.items() if capability in supports
         ),
         currencies=provider.capabilities.currencies,
     )

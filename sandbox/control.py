@@ -14,7 +14,6 @@ from sandbox.core import Core
 from sandbox.faults import Fault
 from sandbox.webhooks import DeliveryPolicy
 
-
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -70,7 +69,12 @@ class Control:
                 return policy
             self.core.webhooks.policy = policy
         summary = [
-            {"provider": e["provider"], "id": e["id"], "type": e["body"].get("type"), "status": e["status"]}
+            {
+                "provider": e["provider"],
+                "id": e["id"],
+                "type": e["body"].get("type"),
+                "status": e["status"],
+            }
             for e in self.core.webhooks.events
         ]
         policy_now = self.core.webhooks.policy.model_dump()

@@ -27,6 +27,7 @@ with workflow.unsafe.imports_passed_through():
     )
     from models.calendar import BillingPeriod, period
     from models.commands import InboxEvent, payment_workflow_id
+    from models.ids import our_id
     from models.moments import Step, paid_until
     from models.outcomes import Instrument, OutcomeClass, ProviderName
     from models.settlement import settle
@@ -117,8 +118,9 @@ class EngineClock:
                 # and says the same. Without it a punctual payment would be booked as a late one.
                 await workflow.wait_condition(lambda: self.has_news)
                 await self.take_news()
-            if event.attempt_id is not None and event.payment is not None:
-                facts = await self._attempt_facts(event.attempt_id)
+            attempt_id = our_id(event.attempt_id)
+            if attempt_id is not None and event.payment is not None:
+                facts = await self._attempt_facts(attempt_id)
                 if facts is not None and await self._late_payment(facts, event.payment):
                     disposition = "late_payment"
             self._desk.acknowledge([inbox_event.id], disposition)
@@ -284,6 +286,7 @@ class EngineClock:
             id=invoice.invoice_id,
             provider=self._desk.state.provider,
             amount_minor=invoice.amount_minor,
+            amount_paid_minor=invoice.amount_paid_minor,
             currency=invoice.currency,
             status=str(InvoiceStatus.PENDING),
             period_start=invoice.period_start,
@@ -323,7 +326,9 @@ class EngineClock:
             state.invoice = None
             return
         if invoice.amount_paid_minor < invoice.amount_minor:
+            # Paid in part: another slip asks for the rest at once.
             desk.invoice(invoice, InvoiceStatus.PENDING)
+            invoice.next_try_at = workflow.now()
             return
         when = paid_at(workflow.now(), captures)
         if invoice.first:
@@ -360,10 +365,10 @@ class EngineClock:
         anchor: datetime = state.anchor_at or workflow.now()
         return period(anchor, terms.time_zone, terms.billing_interval, number)
 
-    async def _attempt_facts(self, attempt_id: str) -> AttemptFacts | None:
+    async def _attempt_facts(self, attempt_id: UUID) -> AttemptFacts | None:
         facts: AttemptFacts | None = await workflow.execute_local_activity_method(
             InboxRecords.find_attempt,
-            AttemptQuestion(attempt_id=UUID(attempt_id)),
+            AttemptQuestion(attempt_id=attempt_id),
             start_to_close_timeout=RECORD_TIMEOUT,
             retry_policy=RECORD_RETRY,
             summary="which invoice was this money for",

@@ -62,5 +62,7 @@ class PaymentMethods:
                 }
             )
         if made.client_secret is None:
-            raise unknown("a SetupIntent without a client secret", made.id, FallbackReason.API_ERROR)
+            raise unknown(
+                "a SetupIntent without a client secret", made.id, FallbackReason.API_ERROR
+            )
         return made.client_secret
