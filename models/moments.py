@@ -75,6 +75,10 @@ def _engine_moments(terms: SubscriptionTerms, state: SubscriptionState) -> list[
     moments = []
     if invoice.next_try_at is not None:
         moments.append(Moment(invoice.next_try_at, Step.TRY_AGAIN))
+    elif invoice.attempt_id is None:
+        # Nothing is on its way, for instance because the invoice was paid in part: nobody else will
+        # move it, so it is collected at once.
+        moments.append(Moment(invoice.created_at, Step.TRY_AGAIN))
     if state.status in {SubscriptionStatus.ACTIVE, SubscriptionStatus.TRIALING}:
         moments.append(Moment(invoice.due_at, Step.PAST_DUE))
     return moments

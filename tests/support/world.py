@@ -170,6 +170,7 @@ class World:
         time_zone: str = "America/Mexico_City",
         trial_days: int = 0,
         card: str | None = None,
+        card_at: ProviderName = ProviderName.STRIPE,
         policy: BillingPolicy | None = None,
         force_provider: ProviderName | None = None,
     ) -> SubscriptionTerms:
@@ -208,7 +209,7 @@ class World:
             provider_plan_ids={},
         )
         await self.add(price)
-        method_id = await self.store_card(organization.id, card) if card else None
+        method_id = await self.store_card(organization.id, card, card_at) if card else None
         return SubscriptionTerms(
             subscription_id=new_id(),
             application_id=self.application_id,
@@ -227,14 +228,19 @@ class World:
             policy=policy or BillingPolicy(),
         )
 
-    async def store_card(self, organization_id: UUID, token: str) -> UUID:
+    async def store_card(
+        self,
+        organization_id: UUID,
+        token: str,
+        provider: ProviderName = ProviderName.STRIPE,
+    ) -> UUID:
         id_, now = new_id(), datetime.now(UTC)
         await self.add(
             PaymentMethod(
                 id=id_,
                 application_id=self.application_id,
                 organization_id=organization_id,
-                provider="stripe",
+                provider=provider,
                 account="default",
                 type="card",
                 status="pending",
@@ -251,7 +257,7 @@ class World:
                     payment_method_id=id_,
                     application_id=self.application_id,
                     organization_id=organization_id,
-                    provider=ProviderName.STRIPE,
+                    provider=provider,
                     type=Instrument.CARD,
                 ),
                 id=payment_method_workflow_id(id_),
@@ -319,6 +325,8 @@ async def open_world(
             CONEKTA_API_KEY="key_sandbox",
             CONEKTA_API_BASE=f"{sandbox_url}/conekta",
             CONEKTA_WEBHOOK_PUBLIC_KEYS=app.state.conekta.public_key_pem,
+            POLAR_API_KEY="polar_oat_sandbox",
+            POLAR_API_BASE=f"{sandbox_url}/polar",
             ABONO_PROVIDER_TIMEOUT_SECONDS=PROVIDER_TIMEOUT_SECONDS,
         )
         engine = make_engine(sqlalchemy_url(database_url), pool_size=5)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import timedelta
 from itertools import pairwise
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 
 from models.calendar import BillingInterval
 from models.commands import Cancel, Resume, RetryPayment
-from models.outcomes import Instrument
+from models.outcomes import Instrument, ProviderName
 from models.subscription import SubscriptionTerms
 from sandbox.faults import Fault, FaultMode
 from tests.support.books import attempts_of, invoices_of
@@ -19,31 +20,62 @@ from tests.support.world import World
 from workflows.subscription import SubscriptionWorkflow
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
-GOOD_CARD = "pm_card_visa"
-REFUSED_CARD = "pm_card_visa_chargeDeclinedInsufficientFunds"
+
+
+@dataclass(frozen=True)
+class Wallet:
+    """The same cards at one provider or the other: what follows must not depend on which."""
+
+    provider: ProviderName
+    good: str
+    refused: str
+    customer: dict[str, Any]
+
+
+AUSTIN = Wallet(
+    provider=ProviderName.STRIPE,
+    good="pm_card_visa",
+    refused="pm_card_visa_chargeDeclinedInsufficientFunds",
+    customer={
+        "country": "US",
+        "currency": "USD",
+        "amount_minor": 1900,
+        "time_zone": "America/Chicago",
+    },
+)
+MEXICO_CITY = Wallet(
+    provider=ProviderName.CONEKTA,
+    good="tok_test_visa_4242",
+    refused="tok_test_insufficient_funds",
+    customer={"amount_minor": 1900},
+)
 STRONG_CARD = "pm_card_authenticationRequired"
 
 
-async def austin(world: World, card: str, **changes: Any) -> SubscriptionTerms:
+@pytest.fixture(params=[AUSTIN, MEXICO_CITY], ids=["stripe", "conekta"])
+def wallet(request: pytest.FixtureRequest) -> Wallet:
+    found: Wallet = request.param
+    return found
+
+
+async def holder(
+    world: World, card: str, wallet: Wallet = AUSTIN, **changes: Any
+) -> SubscriptionTerms:
     return await world.terms(
-        Instrument.CARD,
-        country="US",
-        currency="USD",
-        amount_minor=1900,
-        time_zone="America/Chicago",
-        card=card,
-        **changes,
+        Instrument.CARD, card=card, card_at=wallet.provider, **{**wallet.customer, **changes}
     )
 
 
 async def renew(world: World, terms: SubscriptionTerms, outcome: str) -> None:
     row = await world.subscription(terms.subscription_id)
+    assert row.provider is not None
     assert row.provider_subscription_id is not None
-    await world.sandbox.state.stripe.renew(row.provider_subscription_id, outcome)
+    simulator = getattr(world.sandbox.state, row.provider)
+    await simulator.renew(row.provider_subscription_id, outcome)
 
 
-async def test_a_good_card_is_active_at_once(world: World) -> None:
-    terms = await austin(world, GOOD_CARD)
+async def test_a_good_card_is_active_at_once(world: World, wallet: Wallet) -> None:
+    terms = await holder(world, wallet.good, wallet)
     _, result = await world.open(terms)
     assert result.status == "active"
     [invoice] = await invoices_of(world, terms)
@@ -56,8 +88,10 @@ async def test_a_good_card_is_active_at_once(world: World) -> None:
     await check_invariants(world)
 
 
-async def test_a_refused_card_stays_incomplete_and_ends_after_a_day(world: World) -> None:
-    terms = await austin(world, REFUSED_CARD)
+async def test_a_refused_card_stays_incomplete_and_ends_after_a_day(
+    world: World, wallet: Wallet
+) -> None:
+    terms = await holder(world, wallet.refused, wallet)
     _, result = await world.open(terms)
     assert result.status == "incomplete"
     assert [a.outcome for a in await attempts_of(world, terms)] == ["declined"]
@@ -67,10 +101,10 @@ async def test_a_refused_card_stays_incomplete_and_ends_after_a_day(world: World
     await check_invariants(world)
 
 
-async def test_another_card_saves_a_refused_start(world: World) -> None:
-    terms = await austin(world, REFUSED_CARD)
+async def test_another_card_saves_a_refused_start(world: World, wallet: Wallet) -> None:
+    terms = await holder(world, wallet.refused, wallet)
     handle, _ = await world.open(terms)
-    better = await world.store_card(terms.organization_id, GOOD_CARD)
+    better = await world.store_card(terms.organization_id, wallet.good, wallet.provider)
     result = await handle.execute_update(
         SubscriptionWorkflow.retry_payment, RetryPayment(actor="test", payment_method_id=better)
     )
@@ -80,7 +114,7 @@ async def test_another_card_saves_a_refused_start(world: World) -> None:
 
 
 async def test_strong_authentication_waits_for_the_customer(world: World) -> None:
-    terms = await austin(world, STRONG_CARD)
+    terms = await holder(world, STRONG_CARD)
     _, result = await world.open(terms)
     assert result.status == "incomplete"
     [attempt] = await attempts_of(world, terms)
@@ -93,8 +127,8 @@ async def test_strong_authentication_waits_for_the_customer(world: World) -> Non
     await check_invariants(world)
 
 
-async def test_renewals_are_found_by_looking(world: World) -> None:
-    terms = await austin(world, GOOD_CARD)
+async def test_renewals_are_found_by_looking(world: World, wallet: Wallet) -> None:
+    terms = await holder(world, wallet.good, wallet)
     await world.open(terms)
     await world.env.sleep(65 * DAY)
     invoices = await invoices_of(world, terms)
@@ -103,8 +137,10 @@ async def test_renewals_are_found_by_looking(world: World) -> None:
     await check_invariants(world)
 
 
-async def test_a_failed_renewal_is_past_due_and_a_retry_recovers_it(world: World) -> None:
-    terms = await austin(world, GOOD_CARD)
+async def test_a_failed_renewal_is_past_due_and_a_retry_recovers_it(
+    world: World, wallet: Wallet
+) -> None:
+    terms = await holder(world, wallet.good, wallet)
     handle, _ = await world.open(terms)
     await world.env.sleep(25 * DAY)
     await renew(world, terms, "failed")
@@ -121,7 +157,7 @@ async def test_a_failed_renewal_is_past_due_and_a_retry_recovers_it(world: World
 
 
 async def test_dunning_gives_up_and_stops_the_provider(world: World) -> None:
-    terms = await austin(world, GOOD_CARD)
+    terms = await holder(world, AUSTIN.good)
     await world.open(terms)
     world.core.faults.add(
         Fault(provider="stripe", operation="invoices.pay", mode=FaultMode.DECLINE)
@@ -140,8 +176,8 @@ async def test_dunning_gives_up_and_stops_the_provider(world: World) -> None:
     await check_invariants(world)
 
 
-async def test_cancel_now_and_the_provider_charges_no_more(world: World) -> None:
-    terms = await austin(world, GOOD_CARD)
+async def test_cancel_now_and_the_provider_charges_no_more(world: World, wallet: Wallet) -> None:
+    terms = await holder(world, wallet.good, wallet)
     handle, _ = await world.open(terms)
     result = await handle.execute_update(
         SubscriptionWorkflow.cancel, Cancel(actor="test", immediately=True)
@@ -152,8 +188,8 @@ async def test_cancel_now_and_the_provider_charges_no_more(world: World) -> None
     await check_invariants(world)
 
 
-async def test_cancel_at_period_end_taken_back_then_for_good(world: World) -> None:
-    terms = await austin(world, GOOD_CARD)
+async def test_cancel_at_period_end_taken_back_then_for_good(world: World, wallet: Wallet) -> None:
+    terms = await holder(world, wallet.good, wallet)
     handle, _ = await world.open(terms)
     await handle.execute_update(SubscriptionWorkflow.cancel, Cancel(actor="test"))
     await handle.execute_update(SubscriptionWorkflow.resume, Resume(actor="test"))
@@ -171,7 +207,7 @@ async def test_cancel_at_period_end_taken_back_then_for_good(world: World) -> No
     "operation", ["customers.create", "prices.create", "subscriptions.create", "invoices.pay"]
 )
 async def test_a_lost_answer_charges_once(world: World, operation: str, mode: FaultMode) -> None:
-    terms = await austin(world, GOOD_CARD)
+    terms = await holder(world, AUSTIN.good)
     world.core.faults.add(Fault(provider="stripe", operation=operation, mode=mode, count=1))
     await world.open(terms)
     await world.env.sleep(HOUR)
@@ -183,7 +219,7 @@ async def test_a_lost_answer_charges_once(world: World, operation: str, mode: Fa
 @pytest.mark.parametrize("mode", [FaultMode.DOWN, FaultMode.RATE_LIMIT])
 async def test_an_outage_is_waited_for(world: World, mode: FaultMode) -> None:
     """Nobody else can charge a card that Stripe keeps: the start is tried again."""
-    terms = await austin(world, GOOD_CARD)
+    terms = await holder(world, AUSTIN.good)
     world.core.faults.add(Fault(provider="stripe", mode=mode))
     _, result = await world.open(terms)
     assert result.status == "incomplete"
@@ -193,8 +229,8 @@ async def test_an_outage_is_waited_for(world: World, mode: FaultMode) -> None:
     await check_invariants(world)
 
 
-async def test_a_trial_charges_at_its_end(world: World) -> None:
-    terms = await austin(world, GOOD_CARD, trial_days=14)
+async def test_a_trial_charges_at_its_end(world: World, wallet: Wallet) -> None:
+    terms = await holder(world, wallet.good, wallet, trial_days=14)
     _, result = await world.open(terms)
     assert result.status == "trialing"
     assert world.core.charges == []
@@ -207,7 +243,7 @@ async def test_a_trial_charges_at_its_end(world: World) -> None:
     ("interval", "periods"), [(BillingInterval.MONTHLY, 120), (BillingInterval.YEARLY, 10)]
 )
 async def test_ten_years(world: World, interval: BillingInterval, periods: int) -> None:
-    terms = await austin(world, GOOD_CARD, interval=interval)
+    terms = await holder(world, AUSTIN.good, interval=interval)
     handle, _ = await world.open(terms)
     await world.env.sleep(timedelta(days=3645))
     paid = await invoices_of(world, terms)
