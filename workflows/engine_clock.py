@@ -326,9 +326,8 @@ class EngineClock:
             state.invoice = None
             return
         if invoice.amount_paid_minor < invoice.amount_minor:
-            # Paid in part: another slip asks for the rest at once.
+            # Paid in part: the next moment is another slip, for the rest.
             desk.invoice(invoice, InvoiceStatus.PENDING)
-            invoice.next_try_at = workflow.now()
             return
         when = paid_at(workflow.now(), captures)
         if invoice.first:
