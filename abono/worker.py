@@ -25,12 +25,14 @@ from activities.late_money import InboxActivities
 from activities.payment_methods import PaymentMethodActivities
 from activities.provider_calls import ProviderActivities
 from activities.records import RecordActivities
+from activities.shop import BenefitActivities
 from models.commands import PROVIDER_TASK_QUEUES, TASK_QUEUE
 from models.storage.engine import Sessions, make_engine, make_sessions
 from providers.registry import ProviderRegistry
 from workflows.late_payment import LatePaymentWorkflow
 from workflows.payment_method import DetachPaymentMethodWorkflow, PaymentMethodWorkflow
 from workflows.pending_payment import PendingPaymentWorkflow
+from workflows.purchase import PurchaseWorkflow
 from workflows.resolve_attempt import ResolveAttemptWorkflow
 from workflows.subscription import SubscriptionWorkflow
 
@@ -41,6 +43,7 @@ WORKFLOWS: Sequence[type] = (
     PaymentMethodWorkflow,
     DetachPaymentMethodWorkflow,
     LatePaymentWorkflow,
+    PurchaseWorkflow,
 )
 # Our packages are pure where workflows import them; importing them anew for each workflow would cost
 # eleven times the CPU and fifty times the memory.
@@ -71,6 +74,7 @@ def make_workers(
     inbox = InboxActivities(sessions)
     calls = ProviderActivities(sessions, providers)
     methods = PaymentMethodActivities(sessions, providers)
+    benefits = BenefitActivities(sessions, providers)
     common: dict[str, Any] = {
         "interceptors": interceptors,
         "activity_executor": executor,
@@ -83,6 +87,7 @@ def make_workers(
         workflows=WORKFLOWS,
         activities=[
             records.record,
+            records.record_purchase,
             records.choose_route,
             inbox.acknowledge,
             inbox.find_attempt,
@@ -106,6 +111,7 @@ def make_workers(
         methods.close_payment_method,
         methods.release_payment_method,
         methods.forget_payment_method,
+        benefits.check_benefits,
     ]
     return [
         engine,

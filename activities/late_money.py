@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from uuid import UUID
 
 from sqlalchemy import select, update
 from sqlalchemy.dialects.postgresql import insert
@@ -27,6 +26,7 @@ from models.storage.tables import (
     ChargeAttempt,
     Invoice,
     Payment,
+    Purchase,
     Subscription,
     WebhookEvent,
     new_id,
@@ -73,34 +73,50 @@ class InboxActivities(InboxRecords):
 
     @activity.defn(name="record_late_money")
     async def record_late_money(self, late: LateMoney) -> None:
-        """The subscription is over (invariant 6): its money is written down as unapplied, with an
+        """The subscription or purchase is over (invariant 6): its money is written down as unapplied, with an
         audit entry, and stays visible until an operator refunds or credits it."""
         async with self._sessions.begin() as session:
-            subscription = await session.get_one(Subscription, late.subscription_id)
+            owner = await _owner(session, late)
             for inbox_event in late.events.events:
                 booked = 0
-                invoice = await _invoice_of(session, inbox_event, late.subscription_id)
+                invoice = await _invoice_of(session, inbox_event, late)
                 if invoice is not None:
                     booked = await _book(session, late, inbox_event, invoice)
                 if booked:
-                    await _audit(session, late, subscription, inbox_event, booked)
+                    await _audit(session, late, owner, inbox_event, booked)
                 await session.execute(
                     update(WebhookEvent)
                     .where(WebhookEvent.id == inbox_event.id, WebhookEvent.applied_at.is_(None))
                     .values(
                         applied_at=late.at,
-                        disposition="unapplied_money" if booked else "subscription_is_over",
+                        disposition=_disposition(late, booked),
                     )
                 )
 
 
+async def _owner(session: AsyncSession, late: LateMoney) -> Subscription | Purchase:
+    if late.purchase_id is not None:
+        return await session.get_one(Purchase, late.purchase_id)
+    return await session.get_one(Subscription, late.subscription_id)
+
+
+def _disposition(late: LateMoney, booked_minor: int) -> str:
+    if booked_minor:
+        return "unapplied_money"
+    return "purchase_is_over" if late.purchase_id is not None else "subscription_is_over"
+
+
 async def _invoice_of(
-    session: AsyncSession, inbox_event: InboxEvent, subscription_id: UUID
+    session: AsyncSession, inbox_event: InboxEvent, late: LateMoney
 ) -> Invoice | None:
     """The invoice that the money was meant for: by our attempt, else by the provider's invoice id,
-    else the subscription's latest."""
+    else the owner's latest."""
     event = inbox_event.event
-    mine = select(Invoice).where(Invoice.subscription_id == subscription_id)
+    mine = select(Invoice).where(
+        Invoice.purchase_id == late.purchase_id
+        if late.purchase_id is not None
+        else Invoice.subscription_id == late.subscription_id
+    )
     attempt_id = our_id(event.attempt_id)
     if attempt_id is not None:
         by_attempt = mine.join(ChargeAttempt, ChargeAttempt.invoice_id == Invoice.id)
@@ -137,6 +153,7 @@ async def _book(
                 id=new_id(),
                 application_id=invoice.application_id,
                 subscription_id=late.subscription_id,
+                purchase_id=late.purchase_id,
                 invoice_id=invoice.id,
                 provider=inbox_event.event.provider,
                 account=ACCOUNT,
@@ -158,19 +175,20 @@ async def _book(
 async def _audit(
     session: AsyncSession,
     late: LateMoney,
-    subscription: Subscription,
+    owner: Subscription | Purchase,
     inbox_event: InboxEvent,
     booked_minor: int,
 ) -> None:
     session.add(
         AuditEntry(
-            application_id=subscription.application_id,
-            subscription_id=subscription.id,
-            version=subscription.version,
+            application_id=owner.application_id,
+            subscription_id=late.subscription_id,
+            purchase_id=late.purchase_id,
+            version=owner.version,
             actor=f"provider:{inbox_event.event.provider}",
             action="payment.unapplied",
-            before={"status": subscription.status},
-            after={"status": subscription.status, "unapplied_minor": booked_minor},
+            before={"status": owner.status},
+            after={"status": owner.status, "unapplied_minor": booked_minor},
             at=late.at,
         )
     )

@@ -13,9 +13,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from activities.signatures import AttemptRequest, AttemptResult
 from models.outcomes import OPEN_OUTCOMES, OUTCOME_TRANSITIONS, OutcomeClass
+from models.purchase import Terms
 from models.storage.engine import Sessions
 from models.storage.tables import ChargeAttempt, Invoice
-from models.subscription import InvoiceProjection, SubscriptionTerms
+from models.subscription import InvoiceProjection
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,7 @@ class Ledger:
                     id=request.attempt_id,
                     application_id=request.terms.application_id,
                     subscription_id=request.terms.subscription_id,
+                    purchase_id=request.terms.purchase_id,
                     invoice_id=request.invoice.id,
                     provider=request.provider,
                     account=self._account,
@@ -127,7 +129,7 @@ class Ledger:
 
 
 async def upsert_invoice(
-    session: AsyncSession, terms: SubscriptionTerms, invoice: InvoiceProjection, account: str
+    session: AsyncSession, terms: Terms, invoice: InvoiceProjection, account: str
 ) -> None:
     """Make sure that the invoice exists; one that does is left alone."""
     await session.execute(
@@ -137,6 +139,7 @@ async def upsert_invoice(
             application_id=terms.application_id,
             organization_id=terms.organization_id,
             subscription_id=terms.subscription_id,
+            purchase_id=terms.purchase_id,
             account=account,
         )
         .on_conflict_do_nothing(index_elements=[Invoice.id])

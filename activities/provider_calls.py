@@ -19,6 +19,7 @@ from activities import outcomes, results
 from activities.breaker import Breaker
 from activities.customers import Customers
 from activities.ledger import Ledger
+from activities.shop import Shop
 from activities.signatures import (
     AttemptRequest,
     AttemptResult,
@@ -31,6 +32,7 @@ from activities.signatures import (
     SubscriptionReference,
 )
 from models.outcomes import FallbackReason, OutcomeClass, ProviderName
+from models.purchase import PurchaseTerms
 from models.redaction import hide_payment, hide_subscription
 from models.snapshots import PaymentSnapshot, SubscriptionSnapshot
 from models.storage.engine import Sessions
@@ -58,9 +60,13 @@ class ProviderActivities(ProviderCalls):
         self._ledger = Ledger(sessions)
         self._breaker = Breaker(sessions)
         self._customers = Customers(sessions)
+        self._shop = Shop(sessions, self._customers)
 
     @activity.defn(name="issue_payment")
     async def issue_payment(self, request: IssuePayment) -> AttemptResult:
+        if isinstance(request.terms, PurchaseTerms):
+            return await self._open_page(request, request.terms)
+
         async def prepare(provider: PaymentProvider, retry: bool) -> str:
             return await provider.prepare_payment(
                 await self._payment_draft(provider, request, retry), retry=retry
@@ -70,6 +76,21 @@ class ProviderActivities(ProviderCalls):
             draft = await self._payment_draft(provider, request, retry=True)
             snapshot = await provider.commit_payment(draft, object_id)
             return results.of_payment(request.attempt_id, snapshot)
+
+        return await self._attempt(request, prepare, commit)
+
+    async def _open_page(self, request: IssuePayment, terms: PurchaseTerms) -> AttemptResult:
+        """A page is made in one step. While its address is ours alone nobody can pay on it, so making it
+        is the preparation; the result with the address is all that is left to give."""
+        made: list[PaymentSnapshot] = []
+
+        async def prepare(provider: PaymentProvider, retry: bool) -> str:
+            draft = await self._shop.checkout_draft(provider, request, terms, retry)
+            made.append(await provider.create_checkout(draft, retry=retry))
+            return made[-1].provider_payment_id
+
+        async def commit(_provider: PaymentProvider, _object_id: str) -> AttemptResult:
+            return results.of_payment(request.attempt_id, made[-1])
 
         return await self._attempt(request, prepare, commit)
 
@@ -275,7 +296,7 @@ class ProviderActivities(ProviderCalls):
         )
         return PaymentDraft(
             attempt_id=str(request.attempt_id),
-            subscription_id=str(terms.subscription_id),
+            subscription_id=str(terms.subscription_id) if terms.subscription_id else None,
             invoice_id=str(request.invoice.id),
             organization_id=str(terms.organization_id),
             provider_customer_id=await self._customers.ensure(
@@ -286,7 +307,7 @@ class ProviderActivities(ProviderCalls):
             instrument=terms.instrument,
             amount_minor=request.invoice.amount_minor - request.invoice.amount_paid_minor,
             currency=request.invoice.currency,
-            description=terms.plan_name,
+            description=terms.description,
             created_at=request.started_at,
             expires_at=request.expires_at,
         )

@@ -13,21 +13,26 @@ from temporalio import activity
 from activities.ledger import invoice_values
 from activities.signatures import Records, RouteRequest
 from models.outcomes import OUTCOME_TRANSITIONS, OutcomeClass, ProviderName
-from models.routing import RoutingDecision, RoutingFacts, decide_route
+from models.purchase import PurchaseBatch, PurchaseTerms, Terms
+from models.routing import RoutingDecision, RoutingFacts, TransactionType, decide_route
 from models.storage.engine import Sessions
 from models.storage.tables import (
     AuditEntry,
     Base,
+    Benefit,
+    BenefitGrant,
     ChargeAttempt,
     FallbackEvent,
     Invoice,
     OutboundEvent,
     Payment,
     PaymentMethod,
+    Purchase,
     Subscription,
     WebhookEvent,
+    new_id,
 )
-from models.subscription import AppliedEvent, ProjectionBatch
+from models.subscription import AppliedEvent, ChangeBatch, ProjectionBatch
 from providers.registry import ProviderRegistry
 
 ACCOUNT = "default"
@@ -50,26 +55,38 @@ class RecordActivities(Records):
         (invariant 5), so a batch that was applied is recognised by the row's version alone.
         """
         async with self._sessions.begin() as session:
-            if not await _write_subscription(session, batch):
-                return
-            await _write_invoices(session, batch)
-            await _write_attempts(session, batch)
-            await _write_ledgers(session, batch)
-            await _acknowledge(session, batch.applied_events, batch)
+            if await _write_subscription(session, batch):
+                await _write_changes(session, batch)
+
+    @activity.defn(name="record_purchase")
+    async def record_purchase(self, batch: PurchaseBatch) -> None:
+        """As `record`, for a purchase."""
+        async with self._sessions.begin() as session:
+            if await _write_purchase(session, batch):
+                await _write_changes(session, batch)
+                await _entitle(session, batch)
 
     @activity.defn(name="choose_route")
     async def choose_route(self, request: RouteRequest) -> RoutingDecision:
         """Decide from what this worker is configured for; pure rules, recorded as a result."""
-        terms = request.terms
-        return decide_route(
-            RoutingFacts(
+        return decide_route(await self._facts(request.terms))
+
+    async def _facts(self, terms: Terms) -> RoutingFacts:
+        if isinstance(terms, PurchaseTerms):
+            return RoutingFacts(
+                transaction_type=TransactionType.PURCHASE,
                 country=terms.country,
                 instrument=terms.instrument,
                 currency=terms.currency,
-                force_provider=terms.force_provider,
-                payment_method_provider=await self._owner(terms.payment_method_id),
-                abilities=self._providers.abilities(),
+                abilities=self._providers.abilities(TransactionType.PURCHASE),
             )
+        return RoutingFacts(
+            country=terms.country,
+            instrument=terms.instrument,
+            currency=terms.currency,
+            force_provider=terms.force_provider,
+            payment_method_provider=await self._owner(terms.payment_method_id),
+            abilities=self._providers.abilities(),
         )
 
     async def _owner(self, payment_method_id: UUID | None) -> ProviderName | None:
@@ -93,13 +110,62 @@ async def _write_subscription(session: AsyncSession, batch: ProjectionBatch) -> 
     return written.first() is not None
 
 
-async def _write_invoices(session: AsyncSession, batch: ProjectionBatch) -> None:
+async def _write_purchase(session: AsyncSession, batch: PurchaseBatch) -> bool:
+    row = batch.purchase
+    written = await session.execute(
+        update(Purchase)
+        .where(Purchase.id == row.id, Purchase.version < row.version)
+        .values(**row.model_dump(exclude={"id"}), updated_at=batch.recorded_at)
+        .returning(Purchase.id)
+    )
+    return written.first() is not None
+
+
+async def _write_changes(session: AsyncSession, batch: ChangeBatch) -> None:
+    await _write_invoices(session, batch)
+    await _write_attempts(session, batch)
+    await _write_ledgers(session, batch)
+    await _acknowledge(session, batch.applied_events, batch)
+
+
+async def _entitle(session: AsyncSession, batch: PurchaseBatch) -> None:
+    """One row for each benefit that was paid for. What the organization has already stays as it is;
+    what it had once is waited for again."""
+    due = batch.benefits
+    if due is None:
+        return
+    benefit_ids = await session.scalars(
+        select(Benefit.id).where(
+            Benefit.product_id == due.product_id, Benefit.application_id == batch.application_id
+        )
+    )
+    for benefit_id in benefit_ids:
+        statement = insert(BenefitGrant).values(
+            id=new_id(),
+            organization_id=batch.organization_id,
+            benefit_id=benefit_id,
+            provider=due.provider,
+            status="waiting",
+            error_code=due.error_code,
+            updated_at=batch.recorded_at,
+            **batch.owner,
+        )
+        names = ("purchase_id", "provider", "status", "error_code", "updated_at")
+        await session.execute(
+            statement.on_conflict_do_update(
+                index_elements=[BenefitGrant.organization_id, BenefitGrant.benefit_id],
+                set_={name: statement.excluded[name] for name in names},
+                where=BenefitGrant.status == "revoked",
+            )
+        )
+
+
+async def _write_invoices(session: AsyncSession, batch: ChangeBatch) -> None:
     for invoice in batch.invoices:
         values = {
             **invoice_values(invoice),
-            "application_id": batch.application_id,
+            **batch.owner,
             "organization_id": batch.organization_id,
-            "subscription_id": batch.subscription.id,
             "account": ACCOUNT,
         }
         statement = insert(Invoice).values(values)
@@ -113,7 +179,7 @@ async def _write_invoices(session: AsyncSession, batch: ProjectionBatch) -> None
         )
 
 
-async def _write_attempts(session: AsyncSession, batch: ProjectionBatch) -> None:
+async def _write_attempts(session: AsyncSession, batch: ChangeBatch) -> None:
     for attempt in batch.attempts:
         before = [
             outcome for outcome in OutcomeClass if attempt.outcome in OUTCOME_TRANSITIONS[outcome]
@@ -134,20 +200,12 @@ async def _write_attempts(session: AsyncSession, batch: ProjectionBatch) -> None
             await _insert_new(
                 session,
                 ChargeAttempt,
-                {
-                    **attempt.model_dump(),
-                    "application_id": batch.application_id,
-                    "subscription_id": batch.subscription.id,
-                    "account": ACCOUNT,
-                },
+                {**attempt.model_dump(), **batch.owner, "account": ACCOUNT},
             )
 
 
-async def _write_ledgers(session: AsyncSession, batch: ProjectionBatch) -> None:
-    owner = {
-        "application_id": batch.application_id,
-        "subscription_id": batch.subscription.id,
-    }
+async def _write_ledgers(session: AsyncSession, batch: ChangeBatch) -> None:
+    owner = batch.owner
     for payment in batch.payments:
         # The provider's own id is unique: money heard of twice is counted once.
         values = {**payment.model_dump(), **owner, "account": ACCOUNT}
@@ -155,7 +213,7 @@ async def _write_ledgers(session: AsyncSession, batch: ProjectionBatch) -> None:
     for fallback in batch.fallbacks:
         await _insert_new(session, FallbackEvent, {**fallback.model_dump(), **owner})
     for entry in batch.audit:
-        values = {**entry.model_dump(), **owner, "version": batch.subscription.version}
+        values = {**entry.model_dump(), **owner, "version": batch.version}
         await _insert_new(session, AuditEntry, {**values, "at": batch.recorded_at})
     for event in batch.outbound:
         values = {**event.model_dump(), **owner, "created_at": batch.recorded_at}
@@ -165,7 +223,7 @@ async def _write_ledgers(session: AsyncSession, batch: ProjectionBatch) -> None:
 
 
 async def _acknowledge(
-    session: AsyncSession, events: list[AppliedEvent], batch: ProjectionBatch
+    session: AsyncSession, events: list[AppliedEvent], batch: ChangeBatch
 ) -> None:
     for event in events:
         await session.execute(

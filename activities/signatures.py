@@ -20,6 +20,7 @@ from models.commands import (
     ProviderEvents,
 )
 from models.outcomes import FallbackReason, Instrument, NextAction, OutcomeClass, ProviderName
+from models.purchase import PurchaseBatch, Terms
 from models.routing import RoutingDecision
 from models.snapshots import (
     Decline,
@@ -39,14 +40,14 @@ class AttemptRequest(_Message):
 
     attempt_id: UUID
     provider: ProviderName
-    terms: SubscriptionTerms
+    terms: Terms
     invoice: InvoiceProjection
     started_at: AwareDatetime
     payment_method_id: UUID | None = None
 
 
 class IssuePayment(AttemptRequest):
-    """Make a voucher or a transfer that the customer can pay until `expires_at`."""
+    """Make a voucher, a transfer or a page that the customer can pay until `expires_at`."""
 
     expires_at: AwareDatetime
     remind_at: AwareDatetime | None = None
@@ -54,10 +55,12 @@ class IssuePayment(AttemptRequest):
 
 
 class OpenProviderSubscription(AttemptRequest):
+    terms: SubscriptionTerms
     trial_end: AwareDatetime | None = None
 
 
 class RetryInvoice(AttemptRequest):
+    terms: SubscriptionTerms
     provider_invoice_id: str
     provider_customer_id: str | None = None
 
@@ -136,15 +139,25 @@ class AttemptFacts(_Message):
 
 
 class LateMoney(_Message):
-    """Provider events for a subscription whose workflow has ended."""
+    """Provider events for a subscription or a purchase whose workflow has ended."""
 
-    subscription_id: UUID
+    subscription_id: UUID | None = None
+    purchase_id: UUID | None = None
     events: ProviderEvents
     at: AwareDatetime
 
 
 class RouteRequest(_Message):
-    terms: SubscriptionTerms
+    terms: Terms
+
+
+class BenefitCheck(_Message):
+    """Ask the provider which of a purchase's benefits have arrived by now."""
+
+    application_id: UUID
+    organization_id: UUID
+    product_id: UUID
+    provider: ProviderName
 
 
 class ProviderCalls(ABC):
@@ -213,12 +226,24 @@ class PaymentMethodCalls(ABC):
     async def forget_payment_method(self, request: DetachPaymentMethodInput) -> None: ...
 
 
+class BenefitCalls(ABC):
+    """Remote activities about what was bought, on the same queues."""
+
+    @activity.defn(name="check_benefits")
+    @abstractmethod
+    async def check_benefits(self, check: BenefitCheck) -> int: ...
+
+
 class Records(ABC):
     """Local activities: PostgreSQL only."""
 
     @activity.defn(name="record")
     @abstractmethod
     async def record(self, batch: ProjectionBatch) -> None: ...
+
+    @activity.defn(name="record_purchase")
+    @abstractmethod
+    async def record_purchase(self, batch: PurchaseBatch) -> None: ...
 
     @activity.defn(name="choose_route")
     @abstractmethod

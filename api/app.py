@@ -21,6 +21,8 @@ from api.routes import (
     organizations,
     payment_methods,
     plans,
+    products,
+    purchases,
     routing,
     subscriptions,
     webhooks,
@@ -63,7 +65,16 @@ def create_app(context: ApiContext) -> FastAPI:
 
 
 def _billing() -> APIRouter:
-    parts = (organizations, plans, payment_methods, subscriptions, invoices, events)
+    parts = (
+        organizations,
+        plans,
+        products,
+        payment_methods,
+        subscriptions,
+        purchases,
+        invoices,
+        events,
+    )
     return _guarded(*(part.router for part in parts), prefix="/billing")
 
 

@@ -40,15 +40,18 @@ from models.commands import (
     Open,
     PaymentMethodResult,
     ProviderEvents,
+    PurchaseInput,
     SubscriptionInput,
     detach_workflow_id,
     payment_method_workflow_id,
+    purchase_workflow_id,
     subscription_workflow_id,
 )
 from models.errors import AbonoError, Conflict, InvalidRequest, Unavailable
 from models.money import Money
-from models.subscription import SubscriptionState, SubscriptionTerms
-from workflows.options import search_attributes
+from models.purchase import PurchaseTerms, Terms
+from models.subscription import SubscriptionState
+from workflows.options import purchase_attributes, search_attributes
 
 # An opening happens once in a subscription's life, whoever asks for it and however often.
 OPEN_UPDATE_ID = "open"
@@ -96,7 +99,7 @@ class Commands:
     client: Client
     wait_seconds: float
 
-    async def open(self, terms: SubscriptionTerms, actor: str) -> CommandResult | None:
+    async def open(self, terms: Terms, actor: str) -> CommandResult | None:
         """Start the workflow and wait for its first step; None when that is not known in time.
 
         Safe to repeat: the workflow is started once and opened once.
@@ -120,11 +123,11 @@ class Commands:
         except RPCError as error:
             # Ours to mend (an attribute that is not registered, a key that expired), not the caller's.
             log_unexpected(
-                "Temporal refuses to open subscriptions", error, status=error.status.name
+                "Temporal refuses to open what was accepted", error, status=error.status.name
             )
         return None
 
-    async def ensure_open(self, terms: SubscriptionTerms, actor: str) -> None:
+    async def ensure_open(self, terms: Terms, actor: str) -> None:
         """As `open`, without waiting for the outcome. Raises TemporalAway."""
 
         async def send() -> None:
@@ -291,19 +294,26 @@ class Commands:
 
 @asynccontextmanager
 async def _starting(
-    terms: SubscriptionTerms,
+    terms: Terms,
 ) -> AsyncIterator[WithStartWorkflowOperation[object, object]]:
-    # REJECT_DUPLICATE: whatever comes late, a subscription that has ended is never started again.
+    if isinstance(terms, PurchaseTerms):
+        workflow, workflow_id = "PurchaseWorkflow", purchase_workflow_id(terms.purchase_id)
+        argument: object = PurchaseInput(terms=terms)
+        attributes = purchase_attributes(terms)
+    else:
+        workflow = "SubscriptionWorkflow"
+        workflow_id = subscription_workflow_id(terms.subscription_id)
+        argument = SubscriptionInput(terms=terms)
+        attributes = search_attributes(terms, SubscriptionState(provider=terms.force_provider))
+    # REJECT_DUPLICATE: whatever comes late, what has ended is never started again.
     operation: WithStartWorkflowOperation[object, object] = WithStartWorkflowOperation(
-        "SubscriptionWorkflow",
-        SubscriptionInput(terms=terms),
-        id=subscription_workflow_id(terms.subscription_id),
+        workflow,
+        argument,
+        id=workflow_id,
         task_queue=TASK_QUEUE,
         id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
         id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
-        search_attributes=search_attributes(
-            terms, SubscriptionState(provider=terms.force_provider)
-        ),
+        search_attributes=attributes,
         static_summary=summary_of(terms),
     )
     # The operation keeps the error of a failed start for whoever asks for its handle. Somebody has to,
@@ -333,9 +343,11 @@ async def _start_once(
         return
 
 
-def summary_of(terms: SubscriptionTerms) -> str:
+def summary_of(terms: Terms) -> str:
     """`Pro monthly, 199.00 MXN by oxxo`."""
     price = Money(amount_minor=terms.amount_minor, currency=terms.currency)
+    if isinstance(terms, PurchaseTerms):
+        return f"{terms.product_name}, {price}"[:_SUMMARY_LENGTH_MAX]
     what = f"{terms.plan_name} {terms.billing_interval}, {price} by {terms.instrument}"
     return what[:_SUMMARY_LENGTH_MAX]
 

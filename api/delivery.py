@@ -17,8 +17,9 @@ from api.event_facts import DueEvent
 from api.event_targets import Target
 from api.problems import is_database_away, log_unexpected
 from models.commands import InboxEvent, ProviderEvents
+from models.purchase import PURCHASE_ENDS
 from models.states import TERMINAL_STATUSES
-from models.storage.tables import Subscription
+from models.storage.tables import Purchase, Subscription
 
 # Signals in flight at once: enough to hide their latency, few enough for a small Temporal.
 _CONCURRENCY = 32
@@ -91,6 +92,10 @@ class Delivery:
         """Temporal forgets workflows some time after they end; our row does not."""
         if gone.completed:
             return True
+        if target.purchase_id is not None:
+            bought = select(Purchase.status).where(Purchase.id == target.purchase_id)
+            async with self._context.sessions() as session:
+                return await session.scalar(bought) in PURCHASE_ENDS
         statement = select(Subscription.status).where(Subscription.id == target.subscription_id)
         async with self._context.sessions() as session:
             return await session.scalar(statement) in TERMINAL_STATUSES
@@ -115,8 +120,12 @@ def _chunks(events: list[DueEvent]) -> Iterator[list[DueEvent]]:
 
 
 def _message(target: Target, events: list[DueEvent]) -> ProviderEvents:
-    """With the subscription that our own rows led to: metadata can be missing, or name another one."""
-    owner = {"subscription_id": str(target.subscription_id)}
+    """With the owner that our own rows led to: metadata can be missing, or name another one."""
+    owner: dict[str, str | None] = {"subscription_id": None, "purchase_id": None}
+    if target.purchase_id is not None:
+        owner["purchase_id"] = str(target.purchase_id)
+    else:
+        owner["subscription_id"] = str(target.subscription_id)
     return ProviderEvents(
         events=[InboxEvent(id=due.id, event=due.event.model_copy(update=owner)) for due in events]
     )

@@ -23,6 +23,7 @@ from sqlalchemy.dialects.postgresql import INTERVAL
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute
 
+from activities.shop import write_grant
 from api.clock import now
 from api.commands import Commands
 from api.context import ApiContext
@@ -31,7 +32,7 @@ from api.event_facts import DueEvent, load_facts
 from api.event_targets import Disposition, Parked, Target, judge
 from api.problems import is_database_away, log_unexpected
 from api.starter import Starter
-from models.events import ProviderEvent
+from models.events import EventKind, ProviderEvent
 from models.storage.tables import WebhookEvent
 
 BATCH = 200
@@ -133,6 +134,9 @@ class Dispatcher:
         facts = await load_facts(session, [item.event for item in due])
         moment = now()
         for item in due:
+            if await _applied_here(session, item.event):
+                settled[Disposition.APPLIED].append(item.id)
+                continue
             verdict = judge(item, facts, moment)
             if isinstance(verdict, Target):
                 addressed.append((item, verdict))
@@ -174,6 +178,14 @@ class Dispatcher:
         if seconds is None:
             return _IDLE_SECONDS_MAX
         return min(max(float(seconds), _IDLE_SECONDS_MIN), _IDLE_SECONDS_MAX)
+
+
+async def _applied_here(session: AsyncSession, event: ProviderEvent) -> bool:
+    """A benefit that was granted or taken away needs no decision: its row is written in the transaction
+    that settles the event, also long after the purchase has ended."""
+    if event.kind is not EventKind.BENEFIT or event.grant is None:
+        return False
+    return await write_grant(session, event.account, event.grant)
 
 
 async def _claim(session: AsyncSession) -> tuple[list[DueEvent], list[UUID]]:

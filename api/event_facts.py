@@ -43,6 +43,7 @@ class AttemptFact(NamedTuple):
     instrument: str
     outcome: str
     provider_object_id: str | None
+    purchase_id: UUID | None = None
 
 
 class InvoiceFact(NamedTuple):
@@ -104,6 +105,7 @@ async def _load_attempts(
         table.instrument,
         table.outcome,
         table.provider_object_id,
+        table.purchase_id,
     )
     matches = [table.id.in_(ids)] if ids else []
     if keys:

@@ -15,7 +15,11 @@ from api.event_facts import (
     captures_of,
     key_of,
 )
-from models.commands import payment_workflow_id, subscription_workflow_id
+from models.commands import (
+    payment_workflow_id,
+    purchase_workflow_id,
+    subscription_workflow_id,
+)
 from models.events import EventKind, ProviderEvent
 from models.ids import our_id
 from models.outcomes import OPEN_OUTCOMES, Instrument, OutcomeClass
@@ -32,7 +36,7 @@ from models.states import TERMINAL_STATUSES, InvoiceStatus
 NOT_OURS_TRIES = 3
 PATIENCE = timedelta(hours=24)
 
-_PAID_BY_HAND = frozenset({Instrument.OXXO, Instrument.SPEI})
+_PAID_BY_HAND = frozenset({Instrument.OXXO, Instrument.SPEI, Instrument.CHECKOUT})
 _UNPAID = frozenset({OutcomeClass.DECLINED, OutcomeClass.NOT_ATTEMPTED})
 # Looks that come beside the payment's own event, and the outcomes to which they add nothing. Listed one by
 # one: refunds and disputes are looks too, and must never be taken for old news.
@@ -47,25 +51,32 @@ _UNPAID_ENDS = frozenset({PaymentStatus.DECLINED, PaymentStatus.EXPIRED, Payment
 
 @dataclass(frozen=True)
 class Target:
-    """A workflow that should hear of an event. `attempt_id` is set when it is a payment's own."""
+    """A workflow that should hear of an event. `attempt_id` is set when it is a payment's own; either
+    `subscription_id` or `purchase_id` says whose."""
 
-    subscription_id: UUID
+    subscription_id: UUID | None
     attempt_id: UUID | None = None
+    purchase_id: UUID | None = None
 
     @property
     def workflow_id(self) -> str:
         if self.attempt_id is not None:
             return payment_workflow_id(self.attempt_id)
-        return subscription_workflow_id(self.subscription_id)
+        if self.purchase_id is not None:
+            return purchase_workflow_id(self.purchase_id)
+        return subscription_workflow_id(self.subscription_id) if self.subscription_id else ""
 
     def next_best(self) -> Target | None:
         """Who hears of it when this one is over."""
-        return Target(self.subscription_id) if self.attempt_id is not None else None
+        if self.attempt_id is None:
+            return None
+        return Target(self.subscription_id, purchase_id=self.purchase_id)
 
 
 class Disposition(StrEnum):
     """Why a row was settled without a workflow."""
 
+    APPLIED = "applied"
     NOTHING_NEW = "nothing_new"
     NOT_OURS = "not_ours"
 
@@ -95,9 +106,13 @@ def judge(due: DueEvent, facts: EventFacts, moment: datetime) -> Verdict:
 def find_target(event: ProviderEvent, facts: EventFacts) -> Target | None:
     """By our own rows only: metadata may name any id, but the row has to be this provider's."""
     attempt = find_attempt(event, facts)
-    if attempt is not None and attempt.subscription_id is not None:
+    if attempt is not None:
         waits = attempt.outcome in OPEN_OUTCOMES and attempt.instrument in _PAID_BY_HAND
-        return Target(attempt.subscription_id, attempt.id if waits else None)
+        payment_id = attempt.id if waits else None
+        if attempt.subscription_id is not None:
+            return Target(attempt.subscription_id, payment_id)
+        if attempt.purchase_id is not None:
+            return Target(None, payment_id, attempt.purchase_id)
     if event.provider_invoice_id is not None:
         invoice = facts.invoices.get(key_of(event, event.provider_invoice_id))
         if invoice is not None and invoice.subscription_id is not None:
@@ -156,6 +171,8 @@ def is_nothing_new(event: ProviderEvent, target: Target, facts: EventFacts) -> b
     if event.kind is EventKind.INVOICE:
         return _invoice_is_known(event, facts)
     if event.kind is EventKind.SUBSCRIPTION and event.subscription is not None:
+        if target.subscription_id is None:
+            return False
         row = facts.subscriptions.get(target.subscription_id)
         return row is not None and _subscription_is_known(event.subscription, row)
     if event.kind is EventKind.LOOK:

@@ -19,8 +19,10 @@ problem details with a stable `code`.
 TAGS: list[dict[str, Any]] = [
     {"name": "Organizations", "description": "The customers that are billed."},
     {"name": "Plans", "description": "What is sold, and for how much."},
+    {"name": "Products", "description": "What is sold once, and the benefits that come with it."},
     {"name": "Payment methods", "description": "Cards, kept as tokens by the providers."},
     {"name": "Subscriptions", "description": "Opened, commanded and read here."},
+    {"name": "Purchases", "description": "Products bought on a page that a provider hosts."},
     {
         "name": "Invoices",
         "description": "Bills, the tries at collecting them, and the money that came.",

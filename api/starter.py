@@ -21,7 +21,8 @@ from api.commands import Commands, TemporalAway
 from api.context import ApiContext
 from api.problems import is_database_away, log_unexpected
 from api.storing import payment_method_input
-from models.storage.tables import IdempotencyKey, PaymentMethod, Subscription
+from models.purchase import PurchaseTerms
+from models.storage.tables import IdempotencyKey, PaymentMethod, Purchase, Subscription
 from models.subscription import SubscriptionTerms
 
 ACTOR = "abono:starter"
@@ -63,13 +64,16 @@ class Starter:
             return 0
         openings = await self._claim(_waiting_openings(), Subscription)
         terms = [SubscriptionTerms.model_validate(row.opening) for row in openings]
+        bought = await self._claim(_waiting_purchases(), Purchase)
+        purchases = [PurchaseTerms.model_validate(row.opening) for row in bought]
         methods = [
             payment_method_input(row)
             for row in await self._claim(_waiting_methods(), PaymentMethod)
         ]
         await self._start("subscription", terms, lambda it: self._commands.ensure_open(it, ACTOR))
+        await self._start("purchase", purchases, lambda it: self._commands.ensure_open(it, ACTOR))
         await self._start("payment_method", methods, self._commands.ensure_payment_method)
-        return len(terms) + len(methods)
+        return len(terms) + len(purchases) + len(methods)
 
     async def _claim(self, waiting: Any, table: Any) -> list[Any]:
         """Rows that no other replica is starting; `updated_at` remembers the try."""
@@ -126,6 +130,14 @@ def _waiting_openings() -> Any:
             _has_waited(Subscription),
         )
         .order_by(Subscription.created_at)
+    )
+
+
+def _waiting_purchases() -> Any:
+    return (
+        select(Purchase.id)
+        .where(Purchase.version == 0, Purchase.status == "pending", _has_waited(Purchase))
+        .order_by(Purchase.created_at)
     )
 
 

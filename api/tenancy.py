@@ -44,4 +44,6 @@ _WORDS = {
     "payment_methods": "payment method",
     "subscriptions": "subscription",
     "invoices": "invoice",
+    "products": "product",
+    "purchases": "purchase",
 }

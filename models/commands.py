@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict
 
 from models.events import ProviderEvent
 from models.outcomes import Instrument, ProviderName
+from models.purchase import PurchaseStatus, PurchaseTerms
 from models.states import SubscriptionStatus
 from models.subscription import SubscriptionState, SubscriptionTerms
 
@@ -20,6 +21,10 @@ PROVIDER_TASK_QUEUES: dict[ProviderName, str] = {
 
 def subscription_workflow_id(subscription_id: UUID) -> str:
     return f"subscription/{subscription_id}"
+
+
+def purchase_workflow_id(purchase_id: UUID) -> str:
+    return f"purchase/{purchase_id}"
 
 
 def payment_workflow_id(attempt_id: UUID) -> str:
@@ -43,6 +48,12 @@ class SubscriptionInput(BaseModel):
 
     terms: SubscriptionTerms
     state: SubscriptionState = SubscriptionState()
+
+
+class PurchaseInput(BaseModel):
+    """The argument of PurchaseWorkflow."""
+
+    terms: PurchaseTerms
 
 
 class Command(BaseModel):
@@ -76,7 +87,7 @@ class RetryPayment(Command):
 class CommandResult(BaseModel):
     """`settled` is false while a provider has not answered yet: the API says 202 then."""
 
-    status: SubscriptionStatus
+    status: SubscriptionStatus | PurchaseStatus
     settled: bool
     detail: str | None = None
 

@@ -43,6 +43,7 @@ class ProviderEvent(BaseModel):
     subscription_id: str | None = None
     attempt_id: str | None = None
     organization_id: str | None = None
+    purchase_id: str | None = None  # Set by us, from our own rows.
     provider_subscription_id: str | None = None
     provider_invoice_id: str | None = None
     provider_payment_id: str | None = None

@@ -98,6 +98,14 @@ class SubscriptionTerms(BaseModel):
         return start + timedelta(days=self.trial_days)
 
     @property
+    def purchase_id(self) -> None:
+        return None
+
+    @property
+    def description(self) -> str:
+        return self.plan_name
+
+    @property
     def clock(self) -> BillingClock:
         return CLOCK_BY_INSTRUMENT[self.instrument]
 
@@ -265,12 +273,12 @@ class SubscriptionProjection(BaseModel):
     next_step_at: AwareDatetime | None
 
 
-class ProjectionBatch(BaseModel):
-    """All that one step changed, for one transaction (invariant 5)."""
+class ChangeBatch(BaseModel):
+    """What one step may change, whether a subscription's or a purchase's. `owner` are the columns
+    that say whose rows these are."""
 
     application_id: UUID
     organization_id: UUID
-    subscription: SubscriptionProjection
     invoices: list[InvoiceProjection] = []
     attempts: list[AttemptProjection] = []
     payments: list[PaymentProjection] = []
@@ -279,3 +287,25 @@ class ProjectionBatch(BaseModel):
     outbound: list[OutboundProjection] = []
     applied_events: list[AppliedEvent] = []
     recorded_at: AwareDatetime
+
+    @property
+    def owner(self) -> dict[str, UUID]:
+        raise NotImplementedError
+
+    @property
+    def version(self) -> int:
+        raise NotImplementedError
+
+
+class ProjectionBatch(ChangeBatch):
+    """All that one step of a subscription changed, for one transaction (invariant 5)."""
+
+    subscription: SubscriptionProjection
+
+    @property
+    def owner(self) -> dict[str, UUID]:
+        return {"application_id": self.application_id, "subscription_id": self.subscription.id}
+
+    @property
+    def version(self) -> int:
+        return self.subscription.version

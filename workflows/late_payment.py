@@ -22,6 +22,7 @@ class LatePaymentWorkflow:
 
     @workflow.run
     async def run(self, events: ProviderEvents) -> None:
+        await self._book_purchases(events)
         owners = {event.event.subscription_id for event in events.events} - {None}
         for owner in sorted(str(owner) for owner in owners):
             theirs = [event for event in events.events if event.event.subscription_id == owner]
@@ -35,4 +36,20 @@ class LatePaymentWorkflow:
                 start_to_close_timeout=TIMEOUT,
                 retry_policy=RECORD_RETRY,
                 summary="book money that came after the end",
+            )
+
+    async def _book_purchases(self, events: ProviderEvents) -> None:
+        owners = {event.event.purchase_id for event in events.events} - {None}
+        for owner in sorted(str(owner) for owner in owners):
+            theirs = [event for event in events.events if event.event.purchase_id == owner]
+            await workflow.execute_activity_method(
+                InboxRecords.record_late_money,
+                LateMoney(
+                    purchase_id=UUID(owner),
+                    events=ProviderEvents(events=theirs),
+                    at=workflow.now(),
+                ),
+                start_to_close_timeout=TIMEOUT,
+                retry_policy=RECORD_RETRY,
+                summary="book money that came after the end of a purchase",
             )

@@ -26,6 +26,7 @@ with workflow.unsafe.imports_passed_through():
     from models.commands import PROVIDER_TASK_QUEUES
     from models.moments import Moment
     from models.outcomes import ProviderName
+    from models.purchase import PurchaseTerms
     from models.snapshots import PaymentSnapshot, SubscriptionSnapshot
     from models.subscription import ProjectionBatch, SubscriptionState, SubscriptionTerms
 
@@ -73,6 +74,16 @@ def search_attributes(
         pairs.append(SearchAttributePair(COUNTRY_KEY, terms.country))
     if moment is not None:
         pairs.append(SearchAttributePair(NEXT_DUE_KEY, moment.at))
+    return TypedSearchAttributes(pairs)
+
+
+def purchase_attributes(terms: PurchaseTerms) -> TypedSearchAttributes:
+    pairs: list[SearchAttributePair[Any]] = [
+        SearchAttributePair(TENANT_KEY, str(terms.application_id)),
+        SearchAttributePair(ORGANIZATION_KEY, str(terms.organization_id)),
+    ]
+    if terms.country is not None:
+        pairs.append(SearchAttributePair(COUNTRY_KEY, terms.country))
     return TypedSearchAttributes(pairs)
 
 

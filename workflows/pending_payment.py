@@ -1,4 +1,4 @@
-"""One voucher or transfer, from its issue to paid, expired or void."""
+"""One voucher, transfer or hosted page, from its issue to paid, expired or void."""
 
 from __future__ import annotations
 
@@ -40,7 +40,8 @@ LOOKS_AFTER_EXPIRY_MAX = {
     Instrument.OXXO: 12,
     Instrument.SPEI: 1,
     Instrument.CARD: 1,
-    Instrument.CHECKOUT: 1,
+    # Whoever chose cash on the page has days to pay, and not every page can be closed from outside.
+    Instrument.CHECKOUT: 12,
 }
 
 

@@ -17,10 +17,12 @@ from models.commands import (
     Open,
     PaymentMethodResult,
     ProviderEvents,
+    PurchaseInput,
     Resume,
     RetryPayment,
     SubscriptionInput,
 )
+from models.purchase import PurchaseStatus
 from models.states import SubscriptionStatus
 
 SLOW_PLAN = "Slow"  # Its opening is not known before `release`.
@@ -110,6 +112,31 @@ class StandInPayment:
         return self._batches
 
 
+@workflow.defn(name="PurchaseWorkflow")
+class StandInPurchase:
+    """Has its page at once."""
+
+    @workflow.init
+    def __init__(self, start: PurchaseInput) -> None:
+        self._batches: list[list[UUID]] = []
+
+    @workflow.run
+    async def run(self, start: PurchaseInput) -> None:
+        await workflow.wait_condition(lambda: False)
+
+    @workflow.update
+    async def open(self, command: Open) -> CommandResult:
+        return CommandResult(status=PurchaseStatus.PENDING, settled=True)
+
+    @workflow.signal
+    def provider_events(self, batch: ProviderEvents) -> None:
+        self._batches.append([event.id for event in batch.events])
+
+    @workflow.query
+    def batches(self) -> list[list[UUID]]:
+        return self._batches
+
+
 @workflow.defn(name="PaymentMethodWorkflow")
 class StandInPaymentMethod:
     """Waits for a verdict: the test plays the activity that writes the row."""
@@ -134,4 +161,10 @@ class StandInLatePayment:
         return [f"{e.event.event_type} of {e.event.subscription_id}" for e in events.events]
 
 
-STANDINS = [StandInSubscription, StandInPayment, StandInPaymentMethod, StandInLatePayment]
+STANDINS = [
+    StandInSubscription,
+    StandInPayment,
+    StandInPurchase,
+    StandInPaymentMethod,
+    StandInLatePayment,
+]

@@ -44,6 +44,12 @@ def _one_live_charge_per_invoice(
     assert all(count == 1 for count in open_attempts.values()), "invariant 1: open attempts"
 
 
+async def check_open_attempts(world: World) -> None:
+    """Invariant 1 alone, for worlds in which purchases are paid too."""
+    attempts = await world.all(select(ChargeAttempt))
+    _one_live_charge_per_invoice([dict(charge) for charge in world.core.charges], attempts)
+
+
 def _no_money_lost_or_invented(
     charges: list[dict[str, Any]], invoices: list[Invoice], payments: list[Payment]
 ) -> None:

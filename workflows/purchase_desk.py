@@ -1,0 +1,227 @@
+"""The desk at which a purchase's workflow works: its state, and what this step has changed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from temporalio import workflow
+
+with workflow.unsafe.imports_passed_through():
+    from activities.signatures import AttemptResult, Records
+    from models.outcomes import FallbackReason, OutcomeClass, ProviderName
+    from models.purchase import (
+        BenefitsDue,
+        PurchaseBatch,
+        PurchaseProjection,
+        PurchaseStatus,
+        PurchaseTerms,
+    )
+    from models.settlement import Settlement
+    from models.states import InvoiceStatus
+    from models.subscription import (
+        AppliedEvent,
+        AttemptProjection,
+        AuditProjection,
+        FallbackProjection,
+        InvoiceProjection,
+        OutboundProjection,
+        PaymentProjection,
+    )
+    from workflows.options import RECORD_RETRY, RECORD_TIMEOUT
+
+
+class PurchaseDesk:
+    """Nothing here waits but `commit`."""
+
+    def __init__(self, terms: PurchaseTerms) -> None:
+        self.terms = terms
+        self.status = PurchaseStatus.PENDING
+        self.provider: ProviderName | None = None
+        self.paid_at: datetime | None = None
+        self.version = 0
+        self.invoice_id = workflow.uuid7()
+        self.opened_at = workflow.now()
+        self._events_sent = 0
+        # A version is written before the next one is made up: the guard of the rows drops older ones.
+        self._lock = asyncio.Lock()
+        self._clear()
+
+    def _clear(self) -> None:
+        self._invoices: list[InvoiceProjection] = []
+        self._attempts: list[AttemptProjection] = []
+        self._payments: list[PaymentProjection] = []
+        self._fallbacks: list[FallbackProjection] = []
+        self._audit: list[AuditProjection] = []
+        self._outbound: list[OutboundProjection] = []
+        self._applied: list[AppliedEvent] = []
+        self._benefits: BenefitsDue | None = None
+
+    def invoice_row(
+        self,
+        status: InvoiceStatus,
+        *,
+        amount_paid_minor: int = 0,
+        paid_at: datetime | None = None,
+    ) -> InvoiceProjection:
+        return InvoiceProjection(
+            id=self.invoice_id,
+            provider=self.provider,
+            amount_minor=self.terms.amount_minor,
+            currency=self.terms.currency,
+            amount_paid_minor=amount_paid_minor,
+            status=str(status),
+            invoice_date=self.opened_at,
+            due_date=self.opened_at,
+            paid_at=paid_at,
+        )
+
+    def invoice(self, row: InvoiceProjection) -> None:
+        self._invoices.append(row)
+
+    def benefits(self, due: BenefitsDue) -> None:
+        self._benefits = due
+
+    def audit(
+        self, action: str, before: dict[str, Any], after: dict[str, Any], actor: str = "engine"
+    ) -> None:
+        self._audit.append(
+            AuditProjection(
+                id=workflow.uuid7(), actor=actor, action=action, before=before, after=after
+            )
+        )
+
+    def emit(self, type_: str, **data: Any) -> None:
+        """Tell the app; the sequence keeps its events in order."""
+        self._events_sent += 1
+        self._outbound.append(
+            OutboundProjection(
+                id=workflow.uuid7(),
+                sequence=self._events_sent,
+                type=type_,
+                data={
+                    "purchase_id": str(self.terms.purchase_id),
+                    "organization_id": str(self.terms.organization_id),
+                    "status": str(self.status),
+                    **data,
+                },
+            )
+        )
+
+    def move(self, status: PurchaseStatus) -> None:
+        self.audit("status", {"status": str(self.status)}, {"status": str(status)})
+        self.status = status
+
+    def close_attempt(self, result: AttemptResult) -> None:
+        now = workflow.now()
+        self._attempts.append(
+            AttemptProjection(
+                id=result.attempt_id,
+                invoice_id=self.invoice_id,
+                provider=result.provider,
+                instrument=self.terms.instrument,
+                amount_minor=self.terms.amount_minor,
+                currency=self.terms.currency,
+                outcome=result.outcome,
+                reason=result.reason,
+                provider_object_id=result.provider_object_id,
+                started_at=now,
+                finished_at=None if result.outcome is OutcomeClass.PENDING else now,
+            )
+        )
+
+    def payments(self, result: AttemptResult, settlement: Settlement) -> None:
+        """Write every movement of money into the ledger; what pays nothing is told as unapplied."""
+        for capture, applied_minor in settlement.applied:
+            self._payments.append(
+                PaymentProjection(
+                    id=workflow.uuid7(),
+                    invoice_id=self.invoice_id,
+                    attempt_id=result.attempt_id,
+                    provider=result.provider,
+                    provider_charge_id=capture.provider_charge_id,
+                    kind="capture",
+                    amount_minor=capture.amount_minor,
+                    applied_minor=applied_minor,
+                    currency=capture.currency,
+                    occurred_at=capture.captured_at,
+                )
+            )
+        if settlement.unapplied_minor:
+            told = {
+                "invoice_id": str(self.invoice_id),
+                "unapplied_minor": settlement.unapplied_minor,
+            }
+            self.audit("payment.unapplied", {}, told, f"provider:{result.provider}")
+            self.emit(
+                "payment.unapplied",
+                invoice_id=str(self.invoice_id),
+                amount_minor=settlement.unapplied_minor,
+                currency=self.terms.currency,
+            )
+
+    def fallback(
+        self,
+        attempted: ProviderName,
+        instead: ProviderName,
+        reason: FallbackReason,
+        *,
+        tried: bool,
+    ) -> None:
+        """`tried`: an attempt was made, so the invoice is there to refer to."""
+        self._fallbacks.append(
+            FallbackProjection(
+                id=workflow.uuid7(),
+                invoice_id=self.invoice_id if tried else None,
+                attempted_provider=attempted,
+                fallback_provider=instead,
+                reason=str(reason),
+                timestamp=workflow.now(),
+            )
+        )
+        self.emit(
+            "payment.fallback",
+            attempted_provider=str(attempted),
+            fallback_provider=str(instead),
+            reason=str(reason),
+        )
+
+    def acknowledge(self, event_ids: Sequence[UUID], disposition: str) -> None:
+        """Inbox rows that this step has dealt with."""
+        self._applied += [AppliedEvent(id=id_, disposition=disposition) for id_ in event_ids]
+
+    async def commit(self) -> None:
+        """Write row, ledgers, audit, events and acknowledgements as the next version."""
+        async with self._lock:
+            self.version += 1
+            batch = PurchaseBatch(
+                application_id=self.terms.application_id,
+                organization_id=self.terms.organization_id,
+                purchase=PurchaseProjection(
+                    id=self.terms.purchase_id,
+                    version=self.version,
+                    status=self.status,
+                    provider=self.provider,
+                    paid_at=self.paid_at,
+                ),
+                benefits=self._benefits,
+                invoices=self._invoices,
+                attempts=self._attempts,
+                payments=self._payments,
+                fallbacks=self._fallbacks,
+                audit=self._audit,
+                outbound=self._outbound,
+                applied_events=self._applied,
+                recorded_at=workflow.now(),
+            )
+            self._clear()
+            await workflow.execute_local_activity_method(
+                Records.record_purchase,
+                batch,
+                start_to_close_timeout=RECORD_TIMEOUT,
+                retry_policy=RECORD_RETRY,
+                summary=f"{self.status}, version {self.version}",
+            )
