@@ -14,7 +14,7 @@ ifneq "$(shell cat $(STAMP) 2>/dev/null)" "$(CURDIR)"
 $(shell rm -f $(STAMP))
 endif
 
-.PHONY: help up demo test check record prepare
+.PHONY: help up demo test faults check record prepare
 
 help: ## Show this help
 	@echo "Abono, a subscription engine that survives anything."
@@ -31,7 +31,10 @@ demo: $(STAMP) ## Play a subscription's life (starts the engine when it does not
 	@exec .venv/bin/abono demo
 
 test: $(STAMP) ## Run all tests (PYTEST_ARGS="-k name" for some)
-	@exec .venv/bin/pytest $(PYTEST_ARGS)
+	@exec .venv/bin/pytest -n 2 --dist worksteal $(PYTEST_ARGS)
+
+faults: $(STAMP) ## Place every pair of faults in the life of a charge (an hour or more)
+	@ABONO_TEST_ALL_FAULT_PAIRS=1 exec .venv/bin/pytest -n 2 --dist worksteal tests/faults
 
 check: $(STAMP) ## Check format, lint, types and import contracts
 	@echo "Format" && .venv/bin/ruff format --check .
