@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import Any
-from uuid import UUID
 
 from sqlalchemy import select, text, update
 from sqlalchemy.dialects.postgresql import insert
@@ -32,7 +31,7 @@ from models.storage.tables import (
     WebhookEvent,
     new_id,
 )
-from models.subscription import AppliedEvent, ChangeBatch, ProjectionBatch
+from models.subscription import AppliedEvent, ChangeBatch, ProjectionBatch, SubscriptionTerms
 from providers.registry import ProviderRegistry
 
 ACCOUNT = "default"
@@ -85,16 +84,20 @@ class RecordActivities(Records):
             instrument=terms.instrument,
             currency=terms.currency,
             force_provider=terms.force_provider,
-            payment_method_provider=await self._owner(terms.payment_method_id),
+            payment_method_provider=await self._owner(terms),
             abilities=self._providers.abilities(),
         )
 
-    async def _owner(self, payment_method_id: UUID | None) -> ProviderName | None:
-        if payment_method_id is None:
+    async def _owner(self, terms: SubscriptionTerms) -> ProviderName | None:
+        """Which provider keeps the stored card, if one was named."""
+        if terms.payment_method_id is None:
             return None
         async with self._sessions() as session:
             name = await session.scalar(
-                select(PaymentMethod.provider).where(PaymentMethod.id == payment_method_id)
+                select(PaymentMethod.provider).where(
+                    PaymentMethod.id == terms.payment_method_id,
+                    PaymentMethod.application_id == terms.application_id,
+                )
             )
         return None if name is None else ProviderName(name)
 

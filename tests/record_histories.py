@@ -21,7 +21,7 @@ from temporalio.client import Client, WorkflowHistory
 from temporalio.service import RPCError
 
 from models.commands import Cancel, Resume, payment_workflow_id, resolve_workflow_id
-from models.outcomes import Instrument
+from models.outcomes import Instrument, ProviderName
 from models.storage.tables import ChargeAttempt
 from models.subscription import SubscriptionTerms
 from sandbox.faults import Fault, FaultMode
@@ -121,6 +121,15 @@ async def card_trial(world: World) -> SubscriptionTerms:
     return terms
 
 
+async def card_in_mexico(world: World) -> SubscriptionTerms:
+    terms = await world.terms(
+        Instrument.CARD, card="tok_test_visa_4242", card_at=ProviderName.CONEKTA
+    )
+    await world.open(terms)
+    await world.env.sleep(35 * DAY)
+    return terms
+
+
 async def _card(world: World, token: str, trial_days: int = 0) -> SubscriptionTerms:
     return await world.terms(
         Instrument.CARD,
@@ -144,6 +153,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     card_refused,
     card_past_due,
     card_trial,
+    card_in_mexico,
 )
 
 
