@@ -113,6 +113,21 @@ async def test_another_card_saves_a_refused_start(world: World, wallet: Wallet) 
     await check_invariants(world)
 
 
+async def test_the_card_that_recovers_it_pays_the_coming_periods(
+    world: World, wallet: Wallet
+) -> None:
+    terms = await holder(world, wallet.refused, wallet)
+    handle, _ = await world.open(terms)
+    better = await world.store_card(terms.organization_id, wallet.good, wallet.provider)
+    await handle.execute_update(
+        SubscriptionWorkflow.retry_payment, RetryPayment(actor="test", payment_method_id=better)
+    )
+    await world.env.sleep(65 * DAY)
+    assert [i.status for i in await invoices_of(world, terms)] == ["paid"] * 3
+    assert [a.outcome for a in await attempts_of(world, terms)].count("declined") == 1
+    await check_invariants(world)
+
+
 async def test_strong_authentication_waits_for_the_customer(world: World) -> None:
     terms = await holder(world, STRONG_CARD)
     _, result = await world.open(terms)
