@@ -18,7 +18,7 @@ from activities.signatures import (
 )
 from models.commands import InboxEvent
 from models.ids import our_id
-from models.outcomes import Instrument, ProviderName
+from models.outcomes import DEFAULT_ACCOUNT, Instrument, ProviderName
 from models.snapshots import Capture
 from models.storage.engine import Sessions
 from models.storage.tables import (
@@ -31,8 +31,6 @@ from models.storage.tables import (
     WebhookEvent,
     new_id,
 )
-
-ACCOUNT = "default"
 
 
 class InboxActivities(InboxRecords):
@@ -156,7 +154,7 @@ async def _book(
                 purchase_id=late.purchase_id,
                 invoice_id=invoice.id,
                 provider=inbox_event.event.provider,
-                account=ACCOUNT,
+                account=DEFAULT_ACCOUNT,
                 provider_charge_id=capture.provider_charge_id,
                 kind="capture",
                 amount_minor=capture.amount_minor,

@@ -11,7 +11,7 @@ from temporalio import activity
 
 from activities.ledger import invoice_values
 from activities.signatures import Records, RouteRequest
-from models.outcomes import OUTCOME_TRANSITIONS, OutcomeClass, ProviderName
+from models.outcomes import DEFAULT_ACCOUNT, OUTCOME_TRANSITIONS, OutcomeClass, ProviderName
 from models.purchase import PurchaseBatch, PurchaseTerms, Terms
 from models.routing import RoutingDecision, RoutingFacts, TransactionType, decide_route
 from models.storage.engine import Sessions
@@ -34,7 +34,6 @@ from models.storage.tables import (
 from models.subscription import AppliedEvent, ChangeBatch, ProjectionBatch, SubscriptionTerms
 from providers.registry import ProviderRegistry
 
-ACCOUNT = "default"
 # PostgreSQL channel on which API replicas hear that there is something to tell an app.
 OUTBOUND_CHANNEL = "abono_outbound"
 
@@ -169,7 +168,7 @@ async def _write_invoices(session: AsyncSession, batch: ChangeBatch) -> None:
             **invoice_values(invoice),
             **batch.owner,
             "organization_id": batch.organization_id,
-            "account": ACCOUNT,
+            "account": DEFAULT_ACCOUNT,
         }
         statement = insert(Invoice).values(values)
         changed = {
@@ -203,7 +202,7 @@ async def _write_attempts(session: AsyncSession, batch: ChangeBatch) -> None:
             await _insert_new(
                 session,
                 ChargeAttempt,
-                {**attempt.model_dump(), **batch.owner, "account": ACCOUNT},
+                {**attempt.model_dump(), **batch.owner, "account": DEFAULT_ACCOUNT},
             )
 
 
@@ -211,7 +210,7 @@ async def _write_ledgers(session: AsyncSession, batch: ChangeBatch) -> None:
     owner = batch.owner
     for payment in batch.payments:
         # The provider's own id is unique: money heard of twice is counted once.
-        values = {**payment.model_dump(), **owner, "account": ACCOUNT}
+        values = {**payment.model_dump(), **owner, "account": DEFAULT_ACCOUNT}
         await _insert_new(session, Payment, {**values, "recorded_at": batch.recorded_at})
     for fallback in batch.fallbacks:
         await _insert_new(session, FallbackEvent, {**fallback.model_dump(), **owner})

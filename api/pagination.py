@@ -6,9 +6,12 @@ import base64
 import binascii
 from collections.abc import Sequence
 from typing import Annotated, Any, Generic, TypeVar
+from uuid import UUID
 
 from fastapi import Query
 from pydantic import BaseModel
+from sqlalchemy import Select
+from sqlalchemy.orm import InstrumentedAttribute
 
 from models.errors import InvalidRequest
 
@@ -54,6 +57,18 @@ def decode_cursor(cursor: str, parse: type[_Row]) -> _Row:
             "The cursor is not one that this list gave.",
             errors=[{"field": "cursor", "code": "invalid", "message": "is not a cursor"}],
         ) from None
+
+
+def newest_first(
+    statement: Select[_Row],
+    id_column: InstrumentedAttribute[UUID],
+    cursor: str | None,
+    limit: int,
+) -> Select[_Row]:
+    """The page after `cursor`, and one row more, which only says that there is another page."""
+    if cursor is not None:
+        statement = statement.where(id_column < decode_cursor(cursor, UUID))
+    return statement.order_by(id_column.desc()).limit(limit + 1)
 
 
 def split_page(rows: Sequence[_Row], limit: int) -> tuple[list[_Row], bool]:

@@ -7,6 +7,9 @@ from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
+# The one account at each provider that an installation has today; rows name it, so that there can be more.
+DEFAULT_ACCOUNT = "default"
+
 
 class ProviderName(StrEnum):
     STRIPE = "stripe"

@@ -10,7 +10,7 @@ from sqlalchemy import select
 from api.auth import Reader
 from api.context import Context
 from api.openapi import problems
-from api.pagination import Cursor, Limit, Page, decode_cursor, page, split_page
+from api.pagination import Cursor, Limit, Page, newest_first, page, split_page
 from api.responses import AttemptView, InvoiceDetail, InvoiceView, PaymentView
 from api.tenancy import get_scoped, scoped
 from models.storage.tables import ChargeAttempt, Invoice, Payment
@@ -31,9 +31,7 @@ async def list_invoices(
     statement = scoped(select(Invoice), principal)
     if subscription_id is not None:
         statement = statement.where(Invoice.subscription_id == subscription_id)
-    if cursor is not None:
-        statement = statement.where(Invoice.id < decode_cursor(cursor, UUID))
-    statement = statement.order_by(Invoice.id.desc()).limit(limit + 1)
+    statement = newest_first(statement, Invoice.id, cursor, limit)
     async with context.sessions() as session:
         rows, more = split_page((await session.scalars(statement)).all(), limit)
     views = [InvoiceView.model_validate(row) for row in rows]

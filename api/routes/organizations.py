@@ -16,7 +16,7 @@ from api.clock import now
 from api.context import Context
 from api.idempotency import Answer, RunOnce
 from api.openapi import problems
-from api.pagination import Cursor, Limit, Page, decode_cursor, page, split_page
+from api.pagination import Cursor, Limit, Page, newest_first, page, split_page
 from api.responses import OrganizationView
 from api.schemas import CreateOrganization, UpdateOrganization
 from api.tenancy import get_scoped, scoped
@@ -83,9 +83,7 @@ async def list_organizations(
     statement = scoped(select(Organization), principal)
     if external_id is not None:
         statement = statement.where(Organization.external_id == external_id)
-    if cursor is not None:
-        statement = statement.where(Organization.id < decode_cursor(cursor, UUID))
-    statement = statement.order_by(Organization.id.desc()).limit(limit + 1)
+    statement = newest_first(statement, Organization.id, cursor, limit)
     async with context.sessions() as session:
         rows, more = split_page((await session.scalars(statement)).all(), limit)
     views = [OrganizationView.model_validate(row) for row in rows]

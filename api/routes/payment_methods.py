@@ -20,7 +20,7 @@ from api.countries import hint_of, settle_country
 from api.idempotency import Answer, RunOnce
 from api.openapi import accepted, problems
 from api.opening import DEFAULT_ACCOUNT, choose_provider
-from api.pagination import Cursor, Limit, Page, decode_cursor, page, split_page
+from api.pagination import Cursor, Limit, Page, newest_first, page, split_page
 from api.responses import PaymentMethodView
 from api.schemas import AddPaymentMethod
 from api.storing import payment_method_input
@@ -168,9 +168,7 @@ async def list_payment_methods(
         statement = statement.where(PaymentMethod.organization_id == organization_id)
     if provider is not None:
         statement = statement.where(PaymentMethod.provider == provider)
-    if cursor is not None:
-        statement = statement.where(PaymentMethod.id < decode_cursor(cursor, UUID))
-    statement = statement.order_by(PaymentMethod.id.desc()).limit(limit + 1)
+    statement = newest_first(statement, PaymentMethod.id, cursor, limit)
     async with context.sessions() as session:
         rows, more = split_page((await session.scalars(statement)).all(), limit)
     views = [PaymentMethodView.model_validate(row) for row in rows]

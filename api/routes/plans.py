@@ -16,7 +16,7 @@ from api.clock import now
 from api.context import Context
 from api.idempotency import Answer, RunOnce
 from api.openapi import problems
-from api.pagination import Cursor, Limit, Page, decode_cursor, page, split_page
+from api.pagination import Cursor, Limit, Page, newest_first, page, split_page
 from api.responses import PlanPriceView, PlanView
 from api.schemas import CreatePlan
 from api.tenancy import get_scoped, scoped
@@ -90,9 +90,7 @@ async def list_plans(
     statement = scoped(select(SubscriptionPlan), principal)
     if is_active is not None:
         statement = statement.where(SubscriptionPlan.is_active == is_active)
-    if cursor is not None:
-        statement = statement.where(SubscriptionPlan.id < decode_cursor(cursor, UUID))
-    statement = statement.order_by(SubscriptionPlan.id.desc()).limit(limit + 1)
+    statement = newest_first(statement, SubscriptionPlan.id, cursor, limit)
     async with context.sessions() as session:
         rows, more = split_page((await session.scalars(statement)).all(), limit)
         prices = await _prices(session, [row.id for row in rows], principal)

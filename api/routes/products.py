@@ -14,7 +14,7 @@ from api.clock import now
 from api.context import Context
 from api.idempotency import Answer, RunOnce
 from api.openapi import problems
-from api.pagination import Cursor, Limit, Page, decode_cursor, page, split_page
+from api.pagination import Cursor, Limit, Page, newest_first, page, split_page
 from api.shop_views import CreateProduct, ProductView, product_view, product_views
 from api.tenancy import get_scoped, scoped
 from models.storage.tables import Benefit, Product, new_id
@@ -75,9 +75,7 @@ async def list_products(
     context: Context, principal: Reader, limit: Limit = 20, cursor: Cursor = None
 ) -> Page[ProductView]:
     statement = scoped(select(Product), principal)
-    if cursor is not None:
-        statement = statement.where(Product.id < decode_cursor(cursor, UUID))
-    statement = statement.order_by(Product.id.desc()).limit(limit + 1)
+    statement = newest_first(statement, Product.id, cursor, limit)
     async with context.sessions() as session:
         rows, more = split_page((await session.scalars(statement)).all(), limit)
         views = await product_views(session, rows, principal)

@@ -17,7 +17,7 @@ from api.countries import hint_of, settle_country
 from api.idempotency import Answer, RunOnce
 from api.openapi import accepted, problems
 from api.opening import require_candidate
-from api.pagination import Cursor, Limit, Page, decode_cursor, page, split_page
+from api.pagination import Cursor, Limit, Page, newest_first, page, split_page
 from api.shop_views import CreatePurchase, PurchaseView, purchase_view, purchase_views
 from api.tenancy import get_scoped, scoped
 from models.commands import purchase_workflow_id
@@ -144,9 +144,7 @@ async def list_purchases(
         statement = statement.where(Purchase.organization_id == organization_id)
     if status is not None:
         statement = statement.where(Purchase.status == status)
-    if cursor is not None:
-        statement = statement.where(Purchase.id < decode_cursor(cursor, UUID))
-    statement = statement.order_by(Purchase.id.desc()).limit(limit + 1)
+    statement = newest_first(statement, Purchase.id, cursor, limit)
     async with context.sessions() as session:
         rows, more = split_page((await session.scalars(statement)).all(), limit)
         views = await purchase_views(session, rows, principal)

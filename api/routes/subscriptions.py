@@ -17,7 +17,7 @@ from api.countries import hint_of
 from api.idempotency import Answer, Once, RunOnce
 from api.openapi import accepted, problems
 from api.opening import Opening, prepare_opening, usable_payment_method
-from api.pagination import Cursor, Limit, Page, decode_cursor, page, split_page
+from api.pagination import Cursor, Limit, Page, newest_first, page, split_page
 from api.responses import SubscriptionView
 from api.schemas import CreateSubscription, RetryPaymentRequest
 from api.subscription_views import subscription_view, subscription_views
@@ -89,9 +89,7 @@ async def list_subscriptions(
         statement = statement.where(Subscription.organization_id == organization_id)
     if status is not None:
         statement = statement.where(Subscription.status == status)
-    if cursor is not None:
-        statement = statement.where(Subscription.id < decode_cursor(cursor, UUID))
-    statement = statement.order_by(Subscription.id.desc()).limit(limit + 1)
+    statement = newest_first(statement, Subscription.id, cursor, limit)
     async with context.sessions() as session:
         rows, more = split_page((await session.scalars(statement)).all(), limit)
         views = await subscription_views(session, rows, principal)
