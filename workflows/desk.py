@@ -141,11 +141,11 @@ class Desk:
         )
         self.touch()
 
-    def invoice(
+    def invoice_row(
         self, invoice: OpenInvoice, status: InvoiceStatus, **changes: Any
     ) -> InvoiceProjection:
-        """Put the invoice's row into the batch."""
-        projection = InvoiceProjection(
+        """The invoice's row as it is now."""
+        return InvoiceProjection(
             id=invoice.invoice_id,
             provider=self.state.provider,
             provider_invoice_id=invoice.provider_invoice_id,
@@ -159,9 +159,11 @@ class Desk:
             due_date=invoice.due_at,
             **changes,
         )
-        self._invoices[invoice.invoice_id] = projection
+
+    def invoice(self, invoice: OpenInvoice, status: InvoiceStatus, **changes: Any) -> None:
+        """Put the invoice's row into the batch."""
+        self._invoices[invoice.invoice_id] = self.invoice_row(invoice, status, **changes)
         self.touch()
-        return projection
 
     def attempt(
         self,

@@ -33,7 +33,7 @@ with workflow.unsafe.imports_passed_through():
     from models.settlement import settle
     from models.snapshots import PaymentSnapshot
     from models.states import InvoiceStatus, SubscriptionEvent
-    from models.subscription import InvoiceProjection, OpenInvoice
+    from models.subscription import OpenInvoice
     from workflows.collecting import (
         choose_route,
         give_up,
@@ -274,25 +274,11 @@ class EngineClock:
             attempt_id=attempt_id,
             provider=desk.state.candidates[invoice.candidate],
             terms=desk.terms,
-            invoice=self._invoice_row(invoice),
+            invoice=desk.invoice_row(invoice, InvoiceStatus.PENDING),
             started_at=now,
             expires_at=expires_at,
             remind_at=expires_at - policy.reminder_before_expiry,
             expiry_grace_seconds=seconds(policy.expiry_grace),
-        )
-
-    def _invoice_row(self, invoice: OpenInvoice) -> InvoiceProjection:
-        return InvoiceProjection(
-            id=invoice.invoice_id,
-            provider=self._desk.state.provider,
-            amount_minor=invoice.amount_minor,
-            amount_paid_minor=invoice.amount_paid_minor,
-            currency=invoice.currency,
-            status=str(InvoiceStatus.PENDING),
-            period_start=invoice.period_start,
-            period_end=invoice.period_end,
-            invoice_date=invoice.created_at,
-            due_date=invoice.due_at,
         )
 
     async def _follow(self, attempt_id: UUID) -> None:

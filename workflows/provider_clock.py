@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
-from datetime import datetime
 from typing import Any
 
 from temporalio import workflow
@@ -21,32 +20,23 @@ with workflow.unsafe.imports_passed_through():
         OpenProviderSubscription,
         ProviderCalls,
         RetryInvoice,
-        SubscriptionReference,
     )
     from models.commands import InboxEvent
     from models.moments import Step, paid_until
-    from models.outcomes import DeclineClass, OutcomeClass
-    from models.settlement import settle
-    from models.snapshots import (
-        InvoiceSnapshot,
-        ProviderInvoiceStatus,
-        ProviderSubscriptionStatus,
-        SubscriptionSnapshot,
-    )
+    from models.outcomes import OutcomeClass
+    from models.snapshots import ProviderSubscriptionStatus
     from models.states import InvoiceStatus, SubscriptionEvent, SubscriptionStatus
-    from models.subscription import InvoiceProjection, OpenInvoice
+    from models.subscription import OpenInvoice
     from workflows.collecting import (
-        FIRST_INVOICE,
         choose_route,
         give_up,
         new_invoice,
         resolve,
         try_elsewhere,
     )
-    from workflows.desk import ENGINE_ACTOR, Desk, paid_at
+    from workflows.desk import ENGINE_ACTOR, Desk
     from workflows.options import call_attempt, call_subscription
-
-UNPAID = frozenset({ProviderInvoiceStatus.OPEN, ProviderInvoiceStatus.UNCOLLECTIBLE})
+    from workflows.provider_following import UNPAID, ProviderFollower
 
 
 class ProviderClock:
@@ -54,6 +44,7 @@ class ProviderClock:
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
+        self._follower = ProviderFollower(desk)
         self._news: AttemptResult | None = None
         self._running: asyncio.Task[None] | None = None
 
@@ -95,7 +86,7 @@ class ProviderClock:
         elif step is Step.CHECK_PROVIDER:
             desk.state.provider_looked_at = workflow.now()
             desk.touch()
-            await self._look()
+            await self._follower.look()
         elif step is Step.GIVE_UP:
             await self._end_unpaid()
         elif step is Step.END:
@@ -107,12 +98,12 @@ class ProviderClock:
             if event.invoice is not None:
                 if event.invoice.status in UNPAID and event.invoice.decline is None:
                     # The webhook does not say why; whether to try again depends on it.
-                    await self._look()
-                disposition = self._apply_invoice(event.invoice)
+                    await self._follower.look()
+                disposition = self._follower.apply_invoice(event.invoice)
             elif event.subscription is not None:
-                disposition = self._apply_subscription(event.subscription)
+                disposition = self._follower.apply_subscription(event.subscription)
             else:
-                await self._look()
+                await self._follower.look()
                 disposition = "read_back"
             self._desk.acknowledge([inbox_event.id], disposition)
 
@@ -130,7 +121,7 @@ class ProviderClock:
         if self.busy:
             state.cancel_requested = True
             return
-        reference = self._reference(at_period_end=at_period_end)
+        reference = self._follower.reference(at_period_end=at_period_end)
         if reference is not None:
             if not at_period_end:
                 state.cancel_requested = True
@@ -142,10 +133,10 @@ class ProviderClock:
             state.cancel_at_period_end = True
             desk.emit("subscription.cancel_scheduled")
         else:
-            self._ended(SubscriptionEvent.CANCELED, actor)
+            self._follower.ended(SubscriptionEvent.CANCELED, actor)
 
     async def resume(self, actor: str) -> None:
-        desk, reference = self._desk, self._reference()
+        desk, reference = self._desk, self._follower.reference()
         if reference is not None:
             await call_subscription(
                 ProviderCalls.keep_subscription, reference, "take the cancellation back"
@@ -181,7 +172,7 @@ class ProviderClock:
                 await self._end_unpaid()
         elif attempt.outcome is OutcomeClass.DECLINED:
             decline = attempt.decline
-            self._declined(invoice, decline.decline_class if decline else None)
+            self._follower.declined(invoice, decline.decline_class if decline else None)
         if desk.state.invoice is invoice:
             desk.invoice(invoice, InvoiceStatus.PENDING)
         if desk.state.cancel_requested and not desk.over and not self.busy:
@@ -221,7 +212,7 @@ class ProviderClock:
             "attempt_id": invoice.attempt_id,
             "provider": state.provider,
             "terms": self._desk.terms,
-            "invoice": self._invoice_row(invoice),
+            "invoice": self._desk.invoice_row(invoice, InvoiceStatus.PENDING),
             "started_at": workflow.now(),
             "payment_method_id": state.payment_method_id,
         }
@@ -263,145 +254,11 @@ class ProviderClock:
             state.current_period_end = snapshot.current_period_end
             desk.move(SubscriptionEvent.TRIAL_STARTED)
         elif attempt.invoice is not None:
-            self._paid(invoice, attempt.invoice, attempt)
-
-    def _declined(self, invoice: OpenInvoice, decline_class: DeclineClass | None) -> None:
-        """A hard decline is never retried; a soft one by schedule; and the customer may act first.
-        The first payment is not retried by itself: nobody has been served yet."""
-        desk = self._desk
-        invoice.declines += 1
-        desk.emit("invoice.payment_failed", invoice_id=str(invoice.invoice_id))
-        retried = decline_class in {None, DeclineClass.SOFT} and not invoice.first
-        policy = desk.terms.policy
-        invoice.next_try_at = policy.retry_at(invoice.declines, workflow.now()) if retried else None
-        desk.move(SubscriptionEvent.PAYMENT_FAILED)
-
-    # Following -------------------------------------------------------------------------------
-
-    def _apply_invoice(self, snapshot: InvoiceSnapshot) -> str:
-        """What the provider says of one of its invoices; says what was done with it."""
-        invoice = self._match(snapshot)
-        if snapshot.status is ProviderInvoiceStatus.PAID:
-            if not self._desk.uncounted(snapshot.captures) and not self._is_open(snapshot):
-                return "nothing_new"
-            self._paid(invoice, snapshot, None)
-            return "applied"
-        if snapshot.status not in UNPAID or self._is_stale(snapshot):
-            return "stale"
-        if snapshot.attempt_count <= invoice.declines:
-            return "nothing_new"
-        self._failed_by_provider(invoice, snapshot)
-        return "applied"
-
-    def _failed_by_provider(self, invoice: OpenInvoice, snapshot: InvoiceSnapshot) -> None:
-        """The provider's own clock tried and was refused: an attempt that we could not announce."""
-        desk = self._desk
-        desk.state.invoice = invoice
-        invoice.provider_invoice_id = snapshot.provider_invoice_id
-        invoice.declines = snapshot.attempt_count - 1
-        desk.attempt(
-            desk.id_for(
-                f"{snapshot.provider_invoice_id}#{snapshot.attempt_count}", snapshot.created_at
-            ),
-            invoice,
-            OutcomeClass.DECLINED,
-            provider=snapshot.provider,
-            reason=snapshot.decline.code if snapshot.decline else "declined",
-            provider_object_id=snapshot.provider_invoice_id,
-        )
-        self._declined(invoice, snapshot.decline.decline_class if snapshot.decline else None)
-        desk.invoice(invoice, InvoiceStatus.PENDING, hosted_invoice_url=snapshot.hosted_invoice_url)
-
-    def _paid(
-        self, invoice: OpenInvoice, snapshot: InvoiceSnapshot, attempt: AttemptResult | None
-    ) -> None:
-        desk, state = self._desk, self._desk.state
-        captures = desk.uncounted(snapshot.captures)
-        settlement = settle(
-            snapshot.amount_minor, invoice.amount_paid_minor, snapshot.currency, captures
-        )
-        invoice.amount_minor = snapshot.amount_minor
-        invoice.amount_paid_minor = settlement.amount_paid_minor
-        invoice.provider_invoice_id = snapshot.provider_invoice_id
-        invoice.period_start, invoice.period_end = snapshot.period_start, snapshot.period_end
-        attempt_id = attempt.attempt_id if attempt is not None else invoice.attempt_id
-        when = paid_at(workflow.now(), captures)
-        if attempt is None and captures:
-            attempt_id = attempt_id or desk.id_for(
-                f"{snapshot.provider_invoice_id}#paid", snapshot.created_at
-            )
-            desk.attempt(
-                attempt_id,
-                invoice,
-                OutcomeClass.SUCCEEDED,
-                provider=snapshot.provider,
-                provider_object_id=snapshot.provider_invoice_id,
-            )
-        desk.payments(invoice.invoice_id, attempt_id, snapshot.provider, settlement)
-        desk.invoice(
-            invoice,
-            InvoiceStatus.PAID,
-            paid_at=when,
-            hosted_invoice_url=snapshot.hosted_invoice_url,
-            invoice_pdf=snapshot.invoice_pdf,
-        )
-        if state.invoice is not None and state.invoice.invoice_id == invoice.invoice_id:
-            state.invoice = None
-        self._advance(snapshot)
-        desk.emit("invoice.paid", invoice_id=str(invoice.invoice_id))
-
-    def _advance(self, snapshot: InvoiceSnapshot) -> None:
-        """A paid invoice for a later period moves the subscription on; an older one never back."""
-        state = self._desk.state
-        end = state.current_period_end
-        if end is None or snapshot.period_end >= end:
-            if end is not None and snapshot.period_end > end:
-                state.period_number += 1
-            state.current_period_start = snapshot.period_start
-            state.current_period_end = snapshot.period_end
-            state.provider_looked_at = None
-        if state.invoice is None and not (
-            state.status is SubscriptionStatus.TRIALING and snapshot.amount_minor == 0
-        ):
-            self._desk.move(SubscriptionEvent.PAYMENT_SUCCEEDED)
-
-    def _apply_subscription(self, snapshot: SubscriptionSnapshot) -> str:
-        desk, state = self._desk, self._desk.state
-        disposition = "nothing_new"
-        if snapshot.latest_invoice is not None:
-            disposition = self._apply_invoice(snapshot.latest_invoice)
-        if snapshot.status is ProviderSubscriptionStatus.CANCELED:
-            event = SubscriptionEvent.CANCELED
-            if state.status is SubscriptionStatus.INCOMPLETE and not state.cancel_requested:
-                event = SubscriptionEvent.GAVE_UP
-            self._ended(event, f"provider:{snapshot.provider}")
-            return "applied"
-        if snapshot.cancel_at_period_end != state.cancel_at_period_end:
-            # Somebody used the provider's own dashboard or portal.
-            state.cancel_at_period_end = snapshot.cancel_at_period_end
-            desk.audit(
-                f"provider:{snapshot.provider}",
-                "cancel" if snapshot.cancel_at_period_end else "resume",
-                {},
-                {"cancel_at_period_end": snapshot.cancel_at_period_end},
-            )
-            return "applied"
-        return disposition
-
-    async def _look(self) -> SubscriptionSnapshot | None:
-        """Ask the provider for the whole truth and apply it."""
-        reference = self._reference()
-        if reference is None:
-            return None
-        snapshot = await call_subscription(
-            ProviderCalls.read_subscription, reference, "look at the provider"
-        )
-        self._apply_subscription(snapshot)
-        return snapshot
+            self._follower.paid(invoice, attempt.invoice, attempt)
 
     async def _look_at_the_end(self) -> None:
         """The period that was paid for is over. The provider ends it by itself; make sure of it."""
-        snapshot = await self._look()
+        snapshot = await self._follower.look()
         if self._desk.over or not self._desk.state.cancel_at_period_end:
             return
         end = paid_until(self._desk.state)
@@ -410,86 +267,16 @@ class ProviderClock:
 
     async def _end_unpaid(self) -> None:
         """The customer's time is up: stop the provider, then say that it is over."""
-        desk, reference = self._desk, self._reference()
+        desk, reference = self._desk, self._follower.reference()
         if reference is not None:
             snapshot = await call_subscription(
                 ProviderCalls.cancel_subscription, reference, "stop billing at the provider"
             )
             if snapshot.latest_invoice is not None:
-                self._apply_invoice(snapshot.latest_invoice)
+                self._follower.apply_invoice(snapshot.latest_invoice)
         if desk.state.status not in {SubscriptionStatus.INCOMPLETE, SubscriptionStatus.PAST_DUE}:
             return  # It was paid after all.
         if desk.state.invoice is not None:
             give_up(desk, desk.state.invoice)
         else:
             desk.move(SubscriptionEvent.GAVE_UP)
-
-    def _ended(self, event: SubscriptionEvent, actor: str) -> None:
-        desk, state = self._desk, self._desk.state
-        if state.invoice is not None:
-            desk.drop_open_attempt(state.invoice, str(event))
-            desk.invoice(state.invoice, InvoiceStatus.VOID)
-            state.invoice = None
-        state.cancel_at_period_end = state.cancel_requested = False
-        desk.move(event, actor)
-
-    # Looking things up -----------------------------------------------------------------------
-
-    def _match(self, snapshot: InvoiceSnapshot) -> OpenInvoice:
-        """Our invoice for the provider's: the open one, or the same id whenever it is heard of."""
-        state = self._desk.state
-        if self._is_open(snapshot) and state.invoice is not None:
-            return state.invoice
-        invoice_id = (
-            self._desk.id_for(FIRST_INVOICE)
-            if snapshot.first
-            else self._desk.id_for(snapshot.provider_invoice_id, snapshot.created_at)
-        )
-        return OpenInvoice(
-            invoice_id=invoice_id,
-            provider_invoice_id=snapshot.provider_invoice_id,
-            amount_minor=snapshot.amount_minor,
-            currency=snapshot.currency,
-            first=snapshot.first,
-            period_start=snapshot.period_start,
-            period_end=snapshot.period_end,
-            due_at=snapshot.created_at,
-            created_at=snapshot.created_at,
-        )
-
-    def _is_open(self, snapshot: InvoiceSnapshot) -> bool:
-        invoice = self._desk.state.invoice
-        if invoice is None:
-            return False
-        same = invoice.provider_invoice_id == snapshot.provider_invoice_id
-        return same or (invoice.first and snapshot.first)
-
-    def _is_stale(self, snapshot: InvoiceSnapshot) -> bool:
-        """A failure told after its invoice was paid, or of a period that lies behind us."""
-        end: datetime | None = self._desk.state.current_period_end
-        return not self._is_open(snapshot) and end is not None and snapshot.period_end <= end
-
-    def _reference(self, *, at_period_end: bool = False) -> SubscriptionReference | None:
-        state = self._desk.state
-        if state.provider is None or state.provider_subscription_id is None:
-            return None
-        return SubscriptionReference(
-            provider=state.provider,
-            provider_customer_id=state.provider_customer_id or "",
-            provider_subscription_id=state.provider_subscription_id,
-            at_period_end=at_period_end,
-        )
-
-    def _invoice_row(self, invoice: OpenInvoice) -> InvoiceProjection:
-        return InvoiceProjection(
-            id=invoice.invoice_id,
-            provider=self._desk.state.provider,
-            provider_invoice_id=invoice.provider_invoice_id,
-            amount_minor=invoice.amount_minor,
-            currency=invoice.currency,
-            status=str(InvoiceStatus.PENDING),
-            period_start=invoice.period_start,
-            period_end=invoice.period_end,
-            invoice_date=invoice.created_at,
-            due_date=invoice.due_at,
-        )

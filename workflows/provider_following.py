@@ -1,0 +1,223 @@
+"""Following a subscription that its provider bills: what the provider says becomes ours.
+
+Used by the provider's clock for webhooks, for its own looks, and for the answers to its tries.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from temporalio import workflow
+
+with workflow.unsafe.imports_passed_through():
+    from activities.signatures import AttemptResult, ProviderCalls, SubscriptionReference
+    from models.outcomes import DeclineClass, OutcomeClass
+    from models.settlement import settle
+    from models.snapshots import (
+        InvoiceSnapshot,
+        ProviderInvoiceStatus,
+        ProviderSubscriptionStatus,
+        SubscriptionSnapshot,
+    )
+    from models.states import InvoiceStatus, SubscriptionEvent, SubscriptionStatus
+    from models.subscription import OpenInvoice
+    from workflows.collecting import FIRST_INVOICE
+    from workflows.desk import Desk, paid_at
+    from workflows.options import call_subscription
+
+UNPAID = frozenset({ProviderInvoiceStatus.OPEN, ProviderInvoiceStatus.UNCOLLECTIBLE})
+
+
+class ProviderFollower:
+    """Applies snapshots of the provider's subscription and invoices to the desk."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    def apply_invoice(self, snapshot: InvoiceSnapshot) -> str:
+        """What the provider says of one of its invoices; says what was done with it."""
+        invoice = self._match(snapshot)
+        if snapshot.status is ProviderInvoiceStatus.PAID:
+            if not self._desk.uncounted(snapshot.captures) and not self._is_open(snapshot):
+                return "nothing_new"
+            self.paid(invoice, snapshot, None)
+            return "applied"
+        if snapshot.status not in UNPAID or self._is_stale(snapshot):
+            return "stale"
+        if snapshot.attempt_count <= invoice.declines:
+            return "nothing_new"
+        self._failed_by_provider(invoice, snapshot)
+        return "applied"
+
+    def _failed_by_provider(self, invoice: OpenInvoice, snapshot: InvoiceSnapshot) -> None:
+        """The provider's own clock tried and was refused: an attempt that we could not announce."""
+        desk = self._desk
+        desk.state.invoice = invoice
+        invoice.provider_invoice_id = snapshot.provider_invoice_id
+        invoice.declines = snapshot.attempt_count - 1
+        desk.attempt(
+            desk.id_for(
+                f"{snapshot.provider_invoice_id}#{snapshot.attempt_count}", snapshot.created_at
+            ),
+            invoice,
+            OutcomeClass.DECLINED,
+            provider=snapshot.provider,
+            reason=snapshot.decline.code if snapshot.decline else "declined",
+            provider_object_id=snapshot.provider_invoice_id,
+        )
+        self.declined(invoice, snapshot.decline.decline_class if snapshot.decline else None)
+        desk.invoice(invoice, InvoiceStatus.PENDING, hosted_invoice_url=snapshot.hosted_invoice_url)
+
+    def paid(
+        self, invoice: OpenInvoice, snapshot: InvoiceSnapshot, attempt: AttemptResult | None
+    ) -> None:
+        desk, state = self._desk, self._desk.state
+        captures = desk.uncounted(snapshot.captures)
+        settlement = settle(
+            snapshot.amount_minor, invoice.amount_paid_minor, snapshot.currency, captures
+        )
+        invoice.amount_minor = snapshot.amount_minor
+        invoice.amount_paid_minor = settlement.amount_paid_minor
+        invoice.provider_invoice_id = snapshot.provider_invoice_id
+        invoice.period_start, invoice.period_end = snapshot.period_start, snapshot.period_end
+        attempt_id = attempt.attempt_id if attempt is not None else invoice.attempt_id
+        when = paid_at(workflow.now(), captures)
+        if attempt is None and captures:
+            attempt_id = attempt_id or desk.id_for(
+                f"{snapshot.provider_invoice_id}#paid", snapshot.created_at
+            )
+            desk.attempt(
+                attempt_id,
+                invoice,
+                OutcomeClass.SUCCEEDED,
+                provider=snapshot.provider,
+                provider_object_id=snapshot.provider_invoice_id,
+            )
+        desk.payments(invoice.invoice_id, attempt_id, snapshot.provider, settlement)
+        desk.invoice(
+            invoice,
+            InvoiceStatus.PAID,
+            paid_at=when,
+            hosted_invoice_url=snapshot.hosted_invoice_url,
+            invoice_pdf=snapshot.invoice_pdf,
+        )
+        if state.invoice is not None and state.invoice.invoice_id == invoice.invoice_id:
+            state.invoice = None
+        self._advance(snapshot)
+        desk.emit("invoice.paid", invoice_id=str(invoice.invoice_id))
+
+    def _advance(self, snapshot: InvoiceSnapshot) -> None:
+        """A paid invoice for a later period moves the subscription on; an older one never back."""
+        state = self._desk.state
+        end = state.current_period_end
+        if end is None or snapshot.period_end >= end:
+            if end is not None and snapshot.period_end > end:
+                state.period_number += 1
+            state.current_period_start = snapshot.period_start
+            state.current_period_end = snapshot.period_end
+            state.provider_looked_at = None
+        if state.invoice is None and not (
+            state.status is SubscriptionStatus.TRIALING and snapshot.amount_minor == 0
+        ):
+            self._desk.move(SubscriptionEvent.PAYMENT_SUCCEEDED)
+
+    def apply_subscription(self, snapshot: SubscriptionSnapshot) -> str:
+        desk, state = self._desk, self._desk.state
+        disposition = "nothing_new"
+        if snapshot.latest_invoice is not None:
+            disposition = self.apply_invoice(snapshot.latest_invoice)
+        if snapshot.status is ProviderSubscriptionStatus.CANCELED:
+            event = SubscriptionEvent.CANCELED
+            if state.status is SubscriptionStatus.INCOMPLETE and not state.cancel_requested:
+                event = SubscriptionEvent.GAVE_UP
+            self.ended(event, f"provider:{snapshot.provider}")
+            return "applied"
+        if snapshot.cancel_at_period_end != state.cancel_at_period_end:
+            # Somebody used the provider's own dashboard or portal.
+            state.cancel_at_period_end = snapshot.cancel_at_period_end
+            desk.audit(
+                f"provider:{snapshot.provider}",
+                "cancel" if snapshot.cancel_at_period_end else "resume",
+                {},
+                {"cancel_at_period_end": snapshot.cancel_at_period_end},
+            )
+            return "applied"
+        return disposition
+
+    async def look(self) -> SubscriptionSnapshot | None:
+        """Ask the provider for the whole truth and apply it."""
+        reference = self.reference()
+        if reference is None:
+            return None
+        snapshot = await call_subscription(
+            ProviderCalls.read_subscription, reference, "look at the provider"
+        )
+        self.apply_subscription(snapshot)
+        return snapshot
+
+    def declined(self, invoice: OpenInvoice, decline_class: DeclineClass | None) -> None:
+        """A hard decline is never retried; a soft one by schedule; and the customer may act first.
+        The first payment is not retried by itself: nobody has been served yet."""
+        desk = self._desk
+        invoice.declines += 1
+        desk.emit("invoice.payment_failed", invoice_id=str(invoice.invoice_id))
+        retried = decline_class in {None, DeclineClass.SOFT} and not invoice.first
+        policy = desk.terms.policy
+        invoice.next_try_at = policy.retry_at(invoice.declines, workflow.now()) if retried else None
+        desk.move(SubscriptionEvent.PAYMENT_FAILED)
+
+    def ended(self, event: SubscriptionEvent, actor: str) -> None:
+        desk, state = self._desk, self._desk.state
+        if state.invoice is not None:
+            desk.drop_open_attempt(state.invoice, str(event))
+            desk.invoice(state.invoice, InvoiceStatus.VOID)
+            state.invoice = None
+        state.cancel_at_period_end = state.cancel_requested = False
+        desk.move(event, actor)
+
+    # Looking things up -----------------------------------------------------------------------
+
+    def _match(self, snapshot: InvoiceSnapshot) -> OpenInvoice:
+        """Our invoice for the provider's: the open one, or the same id whenever it is heard of."""
+        state = self._desk.state
+        if self._is_open(snapshot) and state.invoice is not None:
+            return state.invoice
+        invoice_id = (
+            self._desk.id_for(FIRST_INVOICE)
+            if snapshot.first
+            else self._desk.id_for(snapshot.provider_invoice_id, snapshot.created_at)
+        )
+        return OpenInvoice(
+            invoice_id=invoice_id,
+            provider_invoice_id=snapshot.provider_invoice_id,
+            amount_minor=snapshot.amount_minor,
+            currency=snapshot.currency,
+            first=snapshot.first,
+            period_start=snapshot.period_start,
+            period_end=snapshot.period_end,
+            due_at=snapshot.created_at,
+            created_at=snapshot.created_at,
+        )
+
+    def _is_open(self, snapshot: InvoiceSnapshot) -> bool:
+        invoice = self._desk.state.invoice
+        if invoice is None:
+            return False
+        same = invoice.provider_invoice_id == snapshot.provider_invoice_id
+        return same or (invoice.first and snapshot.first)
+
+    def _is_stale(self, snapshot: InvoiceSnapshot) -> bool:
+        """A failure told after its invoice was paid, or of a period that lies behind us."""
+        end: datetime | None = self._desk.state.current_period_end
+        return not self._is_open(snapshot) and end is not None and snapshot.period_end <= end
+
+    def reference(self, *, at_period_end: bool = False) -> SubscriptionReference | None:
+        state = self._desk.state
+        if state.provider is None or state.provider_subscription_id is None:
+            return None
+        return SubscriptionReference(
+            provider=state.provider,
+            provider_customer_id=state.provider_customer_id or "",
+            provider_subscription_id=state.provider_subscription_id,
+            at_period_end=at_period_end,
+        )
