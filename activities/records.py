@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import select, text, update
+from sqlalchemy import select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from temporalio import activity
 
 from activities.ledger import invoice_values
+from activities.outbox import tell
 from activities.signatures import Records, RouteRequest
 from models.outcomes import DEFAULT_ACCOUNT, OUTCOME_TRANSITIONS, OutcomeClass, ProviderName
 from models.purchase import PurchaseBatch, PurchaseTerms, Terms
@@ -23,7 +24,6 @@ from models.storage.tables import (
     ChargeAttempt,
     FallbackEvent,
     Invoice,
-    OutboundEvent,
     Payment,
     PaymentMethod,
     Purchase,
@@ -33,9 +33,6 @@ from models.storage.tables import (
 )
 from models.subscription import AppliedEvent, ChangeBatch, ProjectionBatch, SubscriptionTerms
 from providers.registry import ProviderRegistry
-
-# PostgreSQL channel on which API replicas hear that there is something to tell an app.
-OUTBOUND_CHANNEL = "abono_outbound"
 
 
 class RecordActivities(Records):
@@ -217,11 +214,7 @@ async def _write_ledgers(session: AsyncSession, batch: ChangeBatch) -> None:
     for entry in batch.audit:
         values = {**entry.model_dump(), **owner, "version": batch.version}
         await _insert_new(session, AuditEntry, {**values, "at": batch.recorded_at})
-    for event in batch.outbound:
-        values = {**event.model_dump(), **owner, "created_at": batch.recorded_at}
-        await _insert_new(session, OutboundEvent, values)
-    if batch.outbound:
-        await session.execute(text("SELECT pg_notify(:channel, '')"), {"channel": OUTBOUND_CHANNEL})
+    await tell(session, batch.outbound, **owner, at=batch.recorded_at)
 
 
 async def _acknowledge(

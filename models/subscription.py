@@ -157,7 +157,6 @@ class SubscriptionState(BaseModel):
     invoice: OpenInvoice | None = None
     provider_looked_at: AwareDatetime | None = None
     past_due_since: AwareDatetime | None = None
-    events_sent: int = 0  # Sequence of outbound events, so that they stay in order.
     # Ids of provider events already applied, newest last: bounded, because the inbox has the last word.
     applied_event_ids: list[UUID] = []
     # Provider ids of money already counted, newest last: heard of twice, it is counted once.
@@ -238,8 +237,9 @@ class AuditProjection(BaseModel):
 
 
 class OutboundProjection(BaseModel):
+    """What the app is told. The ledger numbers it: others than the workflow tell things too."""
+
     id: UUID
-    sequence: int
     type: str
     data: dict[str, Any]
 

@@ -124,12 +124,10 @@ class Desk:
         self.touch()
 
     def emit(self, type_: str, **data: Any) -> None:
-        """Tell the app; the sequence keeps its events in order."""
-        self.state.events_sent += 1
+        """Tell the app."""
         self._outbound.append(
             OutboundProjection(
                 id=workflow.uuid7(),
-                sequence=self.state.events_sent,
                 type=type_,
                 data={
                     "subscription_id": str(self.terms.subscription_id),

@@ -45,7 +45,6 @@ class PurchaseDesk:
         self.version = 0
         self.invoice_id = workflow.uuid7()
         self.opened_at = workflow.now()
-        self._events_sent = 0
         # A version is written before the next one is made up: the guard of the rows drops older ones.
         self._lock = asyncio.Lock()
         self._clear()
@@ -95,12 +94,10 @@ class PurchaseDesk:
         )
 
     def emit(self, type_: str, **data: Any) -> None:
-        """Tell the app; the sequence keeps its events in order."""
-        self._events_sent += 1
+        """Tell the app."""
         self._outbound.append(
             OutboundProjection(
                 id=workflow.uuid7(),
-                sequence=self._events_sent,
                 type=type_,
                 data={
                     "purchase_id": str(self.terms.purchase_id),

@@ -22,6 +22,8 @@ class SubscriptionPlan(Base):
     features: Mapped[list[str]]
     limits: Mapped[dict[str, int]]
     trial_days: Mapped[int]
+    # What differs from models.subscription.BillingPolicy: dunning, lead times, graces.
+    billing_policy: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
     is_active: Mapped[bool]
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
@@ -79,7 +81,8 @@ class Subscription(Base):
     payment_method_type: Mapped[str]
     payment_method_id: Mapped[UUID | None] = mapped_column(ForeignKey("payment_methods.id"))
     currency: Mapped[str]
-    amount_minor: Mapped[int]
+    quantity: Mapped[int] = mapped_column(server_default=text("1"))
+    amount_minor: Mapped[int]  # Per period, for the whole quantity.
     time_zone: Mapped[str]
     current_period_start: Mapped[datetime | None]
     current_period_end: Mapped[datetime | None]
@@ -89,6 +92,12 @@ class Subscription(Base):
     canceled_at: Mapped[datetime | None]
     access_until: Mapped[datetime | None]
     pending_change: Mapped[dict[str, Any] | None]
+    paused_at: Mapped[datetime | None]
+    resume_at: Mapped[datetime | None]
+    credit_minor: Mapped[int] = mapped_column(server_default=text("0"))  # Pays coming invoices.
+    # Of the open invoice: tries made and left, when the next one is, why the last one failed.
+    collection: Mapped[dict[str, Any] | None]
+    risk: Mapped[str | None]  # Why an operator should look: disputed, held_money, unknown_outcome.
     next_step_at: Mapped[datetime | None]
     next_step: Mapped[str | None]
     metadata_: Mapped[dict[str, Any]] = mapped_column("metadata")
@@ -128,6 +137,8 @@ class Invoice(Base):
     invoice_date: Mapped[datetime]
     due_date: Mapped[datetime]
     paid_at: Mapped[datetime | None]
+    # What the amount is made of: price, proration, credit. Their sum is `amount_minor`.
+    lines: Mapped[list[dict[str, Any]]] = mapped_column(server_default=text("'[]'"))
     hosted_invoice_url: Mapped[str | None]
     invoice_pdf: Mapped[str | None]
 
@@ -190,7 +201,7 @@ class Payment(Base):
     provider: Mapped[str]
     account: Mapped[str]
     provider_charge_id: Mapped[str]
-    kind: Mapped[str]  # capture | refund
+    kind: Mapped[str]  # capture | refund | dispute | dispute_reversal
     amount_minor: Mapped[int]
     applied_minor: Mapped[int]
     currency: Mapped[str]

@@ -11,6 +11,7 @@ from models.storage.billing import (
     SubscriptionPlan,
 )
 from models.storage.messages import AuditEntry, IdempotencyKey, OutboundEvent, WebhookEvent
+from models.storage.money import CreditEntry, Dispute, Refund, Reminder
 from models.storage.providers import ProviderHealth
 from models.storage.shop import Benefit, BenefitGrant, Product, Purchase
 from models.storage.tenants import (
@@ -29,6 +30,8 @@ __all__ = [
     "Benefit",
     "BenefitGrant",
     "ChargeAttempt",
+    "CreditEntry",
+    "Dispute",
     "FallbackEvent",
     "IdempotencyKey",
     "Invoice",
@@ -41,6 +44,8 @@ __all__ = [
     "ProviderCustomer",
     "ProviderHealth",
     "Purchase",
+    "Refund",
+    "Reminder",
     "Subscription",
     "SubscriptionPlan",
     "WebhookEvent",

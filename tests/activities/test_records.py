@@ -173,7 +173,7 @@ async def full_batch(books: Books, version: int) -> ProjectionBatch:
                 id=new_id(), actor="engine", action="payment_succeeded", before={}, after={}
             )
         ],
-        outbound=[OutboundProjection(id=new_id(), sequence=1, type="invoice.paid", data={})],
+        outbound=[OutboundProjection(id=new_id(), type="invoice.paid", data={})],
         applied_events=[AppliedEvent(id=await received(books), disposition="applied")],
     )
 

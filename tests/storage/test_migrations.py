@@ -37,6 +37,7 @@ GUARDS = {
     ("charge_attempts_keep", "charge_attempts", "BEFORE DELETE"),
     ("payments_keep", "payments", "BEFORE DELETE OR UPDATE"),
     ("audit_log_keep", "audit_log", "BEFORE DELETE OR UPDATE"),
+    ("credit_entries_keep", "credit_entries", "BEFORE DELETE OR UPDATE"),
 }
 
 Catalog = set[tuple[str, str, str]]

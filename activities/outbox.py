@@ -1,0 +1,72 @@
+"""Telling the app: outbound events, numbered without gaps per subscription or purchase.
+
+Not only workflows tell things (a refund, a reminder and late money do so too), so the number is given
+here, in the transaction of the change, under a lock on the row whose events are numbered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import func, select, text
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from models.storage.tables import OutboundEvent, Purchase, Subscription
+from models.subscription import OutboundProjection
+
+# PostgreSQL channel on which API replicas hear that there is something to tell an app.
+OUTBOUND_CHANNEL = "abono_outbound"
+
+
+async def tell(
+    session: AsyncSession,
+    events: Sequence[OutboundProjection],
+    *,
+    application_id: UUID,
+    subscription_id: UUID | None = None,
+    purchase_id: UUID | None = None,
+    at: datetime,
+) -> None:
+    """Append the events; one whose id is there already is left as it is."""
+    if not events:
+        return
+    known = set(
+        await session.scalars(
+            select(OutboundEvent.id).where(OutboundEvent.id.in_([event.id for event in events]))
+        )
+    )
+    new = [event for event in events if event.id not in known]
+    if not new:
+        return
+    last = await _last_sequence(session, subscription_id, purchase_id)
+    rows = [
+        {
+            **event.model_dump(),
+            "sequence": last + position,
+            "application_id": application_id,
+            "subscription_id": subscription_id,
+            "purchase_id": purchase_id,
+            "created_at": at,
+        }
+        for position, event in enumerate(new, start=1)
+    ]
+    await session.execute(insert(OutboundEvent).values(rows))
+    await session.execute(text("SELECT pg_notify(:channel, '')"), {"channel": OUTBOUND_CHANNEL})
+
+
+async def _last_sequence(
+    session: AsyncSession, subscription_id: UUID | None, purchase_id: UUID | None
+) -> int:
+    """The highest number so far; nobody else can give the next one until this transaction ends."""
+    if subscription_id is not None:
+        owner = select(Subscription.id).where(Subscription.id == subscription_id)
+        theirs = OutboundEvent.subscription_id == subscription_id
+    else:
+        owner = select(Purchase.id).where(Purchase.id == purchase_id)
+        theirs = OutboundEvent.purchase_id == purchase_id
+    await session.execute(owner.with_for_update())
+    last = await session.scalar(select(func.max(OutboundEvent.sequence)).where(theirs))
+    return last or 0
