@@ -23,7 +23,9 @@ _KIND_BY_STATUS: dict[int, tuple[FailureKind, FallbackReason | None]] = {
     409: (FailureKind.REJECTED, None),
     422: (FailureKind.REJECTED, None),
     428: (FailureKind.REJECTED, None),
-    429: (FailureKind.UNAVAILABLE, FallbackReason.UNAVAILABLE),
+    429: (FailureKind.UNAVAILABLE, FallbackReason.API_ERROR),
+    # Says that it is away, and may have begun all the same.
+    503: (FailureKind.UNKNOWN, FallbackReason.UNAVAILABLE),
 }
 
 # The account lacks this way to pay: nothing wrong with the request, another provider may have it.
@@ -85,7 +87,9 @@ def from_transport(operation: str, error: Exception) -> ProviderFailure:
         return ProviderFailure(FailureKind.MISCONFIGURED, message, fallback_reason=reason)
     if isinstance(error, exceptions.NewConnectionError | exceptions.ConnectTimeoutError):
         message = f"no connection to Conekta for {operation} ({name})"
-        reason = FallbackReason.UNAVAILABLE
+        # To urllib3 a refused connection is a kind of connect timeout.
+        refused = isinstance(error, exceptions.NewConnectionError)
+        reason = FallbackReason.UNAVAILABLE if refused else FallbackReason.TIMEOUT
         return ProviderFailure(FailureKind.UNAVAILABLE, message, fallback_reason=reason)
     timed_out = isinstance(error, exceptions.TimeoutError)
     reason = FallbackReason.TIMEOUT if timed_out else FallbackReason.API_ERROR

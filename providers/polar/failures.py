@@ -19,7 +19,9 @@ _KIND_BY_STATUS: dict[int, tuple[FailureKind, FallbackReason | None]] = {
     402: (FailureKind.DECLINED, None),
     # A proxy in between says so when the upstream did not finish: the request may have gone through.
     408: (FailureKind.UNKNOWN, FallbackReason.TIMEOUT),
-    429: (FailureKind.UNAVAILABLE, FallbackReason.UNAVAILABLE),
+    429: (FailureKind.UNAVAILABLE, FallbackReason.API_ERROR),
+    # Says that it is away, and may have begun all the same.
+    503: (FailureKind.UNKNOWN, FallbackReason.UNAVAILABLE),
 }
 # 403 is also Polar's answer to "done already"; these names, or none, are about our token.
 _ABOUT_THE_TOKEN = frozenset({None, "NotPermitted", "Unauthorized", "insufficient_scope"})

@@ -111,14 +111,16 @@ def unknown(message: str, object_id: str | None, reason: FallbackReason) -> Prov
 
 
 def unsupported(message: str, object_id: str | None = None) -> ProviderFailure:
-    return ProviderFailure(FailureKind.UNSUPPORTED, message, provider_object_id=object_id)
+    return ProviderFailure(
+        FailureKind.UNSUPPORTED, message, code="unsupported", provider_object_id=object_id
+    )
 
 
 def _kind_and_reason(error: stripe.StripeError) -> tuple[FailureKind, FallbackReason | None]:
     if isinstance(error, stripe.CardError):
         return FailureKind.DECLINED, None
     if isinstance(error, stripe.RateLimitError):
-        return FailureKind.UNAVAILABLE, FallbackReason.UNAVAILABLE
+        return FailureKind.UNAVAILABLE, FallbackReason.API_ERROR
     if isinstance(error, (stripe.AuthenticationError, stripe.PermissionError)):
         return FailureKind.MISCONFIGURED, FallbackReason.PROVIDER_NOT_CONFIGURED
     if isinstance(error, stripe.InvalidRequestError):
@@ -127,6 +129,9 @@ def _kind_and_reason(error: stripe.StripeError) -> tuple[FailureKind, FallbackRe
         return FailureKind.REJECTED, None
     if isinstance(error, stripe.IdempotencyError):
         return FailureKind.REJECTED, None
+    if error.http_status == 503:
+        # Says that it is away, and may have begun all the same.
+        return FailureKind.UNKNOWN, FallbackReason.UNAVAILABLE
     # 5xx, a body that is no JSON, and 409: an earlier call with this key is still running.
     return FailureKind.UNKNOWN, FallbackReason.API_ERROR
 

@@ -244,7 +244,7 @@ async def test_a_retry_that_the_provider_could_not_take_is_no_attempt(stage: Sta
     stage.fault("stripe", "invoices.pay", FaultMode.RATE_LIMIT)
     retry = stage.retry_of(opening, opened, payment_method_id=opening.payment_method_id)
     result = await run(stage.calls.retry_invoice, retry)
-    assert (result.outcome, result.fallback_reason) == (NOT_ATTEMPTED, FallbackReason.UNAVAILABLE)
+    assert (result.outcome, result.fallback_reason) == (NOT_ATTEMPTED, FallbackReason.API_ERROR)
     await stage.check_books(result)
 
 

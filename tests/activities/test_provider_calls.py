@@ -167,7 +167,7 @@ async def test_too_many_requests_is_known_not_to_have_happened(
 ) -> None:
     stage.fault(provider, COMMIT[provider], FaultMode.RATE_LIMIT)
     result = await run(stage.calls.issue_payment, stage.voucher(provider))
-    assert (result.outcome, result.fallback_reason) == (NOT_ATTEMPTED, FallbackReason.UNAVAILABLE)
+    assert (result.outcome, result.fallback_reason) == (NOT_ATTEMPTED, FallbackReason.API_ERROR)
     await stage.check_books(result)
 
 

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
 import pytest
+from urllib3.exceptions import ConnectTimeoutError
 
 from models.outcomes import DeclineClass, FallbackReason, Instrument, OutcomeClass
 from models.snapshots import PaymentStatus
@@ -17,7 +18,6 @@ from providers.conekta import ConektaProvider, failures
 from providers.conekta.client import CONCURRENT_CALLS_MAX
 from providers.protocol import (
     AttachPaymentMethod,
-    Capability,
     FailureKind,
     ProviderFailure,
 )
@@ -38,12 +38,12 @@ INSTRUMENTS = [Instrument.OXXO, Instrument.SPEI]
 @pytest.mark.parametrize(
     ("mode", "kind", "reason"),
     [
-        ("down", FailureKind.UNKNOWN, FallbackReason.API_ERROR),
+        ("down", FailureKind.UNKNOWN, FallbackReason.UNAVAILABLE),
         ("error", FailureKind.UNKNOWN, FallbackReason.API_ERROR),
         ("applied_then_error", FailureKind.UNKNOWN, FallbackReason.API_ERROR),
         ("applied_then_timeout", FailureKind.UNKNOWN, FallbackReason.TIMEOUT),
         ("slow", FailureKind.UNKNOWN, FallbackReason.TIMEOUT),
-        ("rate_limit", FailureKind.UNAVAILABLE, FallbackReason.UNAVAILABLE),
+        ("rate_limit", FailureKind.UNAVAILABLE, FallbackReason.API_ERROR),
     ],
 )
 async def test_every_fault_has_its_class(
@@ -77,6 +77,12 @@ async def test_nobody_listens(make_provider: ProviderFactory) -> None:
         failure = await failure_of(provider.ensure_customer(customer_draft()))
     assert failure.kind is FailureKind.UNAVAILABLE
     assert failure.fallback_reason is FallbackReason.UNAVAILABLE
+
+
+def test_a_connection_that_never_comes_about_is_a_timeout() -> None:
+    failure = failures.from_transport("orders.create", ConnectTimeoutError())
+    assert failure.kind is FailureKind.UNAVAILABLE
+    assert failure.fallback_reason is FallbackReason.TIMEOUT
 
 
 async def test_a_base_address_that_is_none(make_provider: ProviderFactory) -> None:
@@ -263,14 +269,6 @@ async def test_what_is_not_there_is_refused_by_type(
         failure = await failure_of(call())
         assert failure.kind is FailureKind.UNSUPPORTED
         assert failure.outcome is OutcomeClass.NOT_ATTEMPTED
-    supported, refused = provider.capabilities.supports, set(provider.capabilities.refusals)
-    assert refused == {
-        Capability.CASH_REFUND,
-        Capability.HOSTED_CHECKOUT,
-        Capability.PRODUCT,
-        Capability.BENEFIT,
-    }
-    assert set(Capability) - supported == refused
 
 
 async def test_the_event_loop_goes_on_while_the_sdk_waits(

@@ -30,12 +30,12 @@ from tests.sandbox.polar.world import TOKEN, World
 @pytest.mark.parametrize(
     ("mode", "kind", "reason"),
     [
-        ("down", FailureKind.UNKNOWN, FallbackReason.API_ERROR),
+        ("down", FailureKind.UNKNOWN, FallbackReason.UNAVAILABLE),
         ("error", FailureKind.UNKNOWN, FallbackReason.API_ERROR),
         ("applied_then_error", FailureKind.UNKNOWN, FallbackReason.API_ERROR),
         ("applied_then_timeout", FailureKind.UNKNOWN, FallbackReason.TIMEOUT),
         ("slow", FailureKind.UNKNOWN, FallbackReason.TIMEOUT),
-        ("rate_limit", FailureKind.UNAVAILABLE, FallbackReason.UNAVAILABLE),
+        ("rate_limit", FailureKind.UNAVAILABLE, FallbackReason.API_ERROR),
     ],
 )
 async def test_every_fault_has_its_class(

@@ -120,10 +120,10 @@ async def test_a_declined_card_decides_nothing(
 @pytest.mark.parametrize(
     ("mode", "reason"),
     [
-        ("down", FallbackReason.API_ERROR),
+        ("down", FallbackReason.UNAVAILABLE),
         ("applied_then_error", FallbackReason.API_ERROR),
         ("applied_then_timeout", FallbackReason.TIMEOUT),
-        ("rate_limit", FallbackReason.UNAVAILABLE),
+        ("rate_limit", FallbackReason.API_ERROR),
     ],
 )
 async def test_a_page_that_nobody_saw_was_not_attempted(

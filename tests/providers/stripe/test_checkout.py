@@ -193,10 +193,10 @@ async def test_the_same_attempt_gets_the_same_page(stage: Stage) -> None:
 @pytest.mark.parametrize(
     ("mode", "kind", "reason"),
     [
-        ("down", FailureKind.UNAVAILABLE, FallbackReason.API_ERROR),
+        ("down", FailureKind.UNAVAILABLE, FallbackReason.UNAVAILABLE),
         ("applied_then_error", FailureKind.UNAVAILABLE, FallbackReason.API_ERROR),
         ("applied_then_timeout", FailureKind.UNAVAILABLE, FallbackReason.TIMEOUT),
-        ("rate_limit", FailureKind.UNAVAILABLE, FallbackReason.UNAVAILABLE),
+        ("rate_limit", FailureKind.UNAVAILABLE, FallbackReason.API_ERROR),
     ],
 )
 async def test_a_page_that_nobody_saw_was_not_attempted(

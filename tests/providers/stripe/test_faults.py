@@ -32,9 +32,9 @@ async def failure_of(work: Awaitable[object]) -> ProviderFailure:
 @pytest.mark.parametrize(
     ("mode", "kind", "reason"),
     [
-        ("down", FailureKind.UNKNOWN, FallbackReason.API_ERROR),
+        ("down", FailureKind.UNKNOWN, FallbackReason.UNAVAILABLE),
         ("error", FailureKind.UNKNOWN, FallbackReason.API_ERROR),
-        ("rate_limit", FailureKind.UNAVAILABLE, FallbackReason.UNAVAILABLE),
+        ("rate_limit", FailureKind.UNAVAILABLE, FallbackReason.API_ERROR),
         ("applied_then_error", FailureKind.UNKNOWN, FallbackReason.API_ERROR),
     ],
 )
