@@ -245,10 +245,12 @@ class InvoiceDetail(InvoiceView):
 
 
 class EventView(_View):
-    """What the app is told. `sequence` counts up from 1 within a subscription, without gaps."""
+    """What the app is told. `sequence` counts up from 1 within a subscription, a purchase, or an
+    organization's benefit, without gaps."""
 
     id: UUID
     subscription_id: UUID | None
+    purchase_id: UUID | None
     sequence: int
     type: str
     data: dict[str, Any]

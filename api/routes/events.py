@@ -25,21 +25,24 @@ async def list_events(
     context: Context,
     principal: Reader,
     subscription_id: UUID | None = None,
+    purchase_id: UUID | None = None,
     limit: Limit = 20,
     cursor: Cursor = None,
 ) -> Page[EventView]:
     """Oldest first, unlike the other lists: read on from the last cursor to follow what happens. With
-    `subscription_id`, in the order of `sequence`."""
+    `subscription_id` or `purchase_id`, in the order of `sequence`."""
     statement = scoped(select(OutboundEvent), principal)
-    if subscription_id is None:
-        statement = _across(statement, cursor)
-    else:
-        statement = _of_one(statement, subscription_id, cursor)
+    if subscription_id is not None:
+        statement = statement.where(OutboundEvent.subscription_id == subscription_id)
+    if purchase_id is not None:
+        statement = statement.where(OutboundEvent.purchase_id == purchase_id)
+    is_of_one = subscription_id is not None or purchase_id is not None
+    statement = _of_one(statement, cursor) if is_of_one else _across(statement, cursor)
     async with context.sessions() as session:
         rows, more = split_page((await session.scalars(statement.limit(limit + 1))).all(), limit)
     position: object = None
     if rows:
-        position = rows[-1].id if subscription_id is None else rows[-1].sequence
+        position = rows[-1].sequence if is_of_one else rows[-1].id
     return page([EventView.model_validate(row) for row in rows], more, position)
 
 
@@ -49,10 +52,7 @@ def _across(statement: Select[OutboundEvent], cursor: str | None) -> Select[Outb
     return statement.order_by(OutboundEvent.id)
 
 
-def _of_one(
-    statement: Select[OutboundEvent], subscription_id: UUID, cursor: str | None
-) -> Select[OutboundEvent]:
-    statement = statement.where(OutboundEvent.subscription_id == subscription_id)
+def _of_one(statement: Select[OutboundEvent], cursor: str | None) -> Select[OutboundEvent]:
     if cursor is not None:
         statement = statement.where(OutboundEvent.sequence > decode_cursor(cursor, int))
     return statement.order_by(OutboundEvent.sequence)

@@ -13,6 +13,7 @@ from models.outcomes import Instrument
 from models.subscription import SubscriptionTerms
 from sandbox.core import Core
 from sandbox.faults import Fault, FaultMode
+from tests.faults.purchases import live_one_purchase
 from tests.support.invariants import check_invariants
 from tests.support.world import World
 from workflows.subscription import SubscriptionWorkflow
@@ -33,8 +34,12 @@ class Place(NamedTuple):
     operation: str
     mode: FaultMode
 
+    count: int | None = 1  # None: it lasts.
+
     def fault(self) -> Fault:
-        return Fault(provider=self.provider, operation=self.operation, mode=self.mode, count=1)
+        return Fault(
+            provider=self.provider, operation=self.operation, mode=self.mode, count=self.count
+        )
 
     def __str__(self) -> str:
         return f"{self.provider}.{self.operation}:{self.mode}"
@@ -42,14 +47,19 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True)
 class Route:
-    """One way for money to come in, and every call that its first charge may make."""
+    """One way for money to come in, and every call that its first charge may make. `outage` is a
+    provider that stays away, so that `operations` are those of the one that stands in."""
 
     name: str
     instrument: Instrument
     operations: tuple[tuple[str, str], ...]
+    outage: Place | None = None
 
     def places(self) -> list[Place]:
         return [Place(*call, mode) for call in self.operations for mode in MODES]
+
+    def beside_the_outage(self) -> list[tuple[Place, ...]]:
+        return [(self.outage, place) for place in self.places()] if self.outage else []
 
     def pairs(self) -> list[tuple[Place, Place]]:
         """Any two faults, the same place twice included (the retry fails as well)."""
@@ -81,12 +91,58 @@ CARD_CALLS = tuple(
         "subscriptions.cancel",
     )
 )
+INTENT_CALLS = tuple(
+    ("stripe", operation)
+    for operation in (
+        "customers.create",
+        "payment_intents.create",
+        "payment_intents.list",
+        "payment_intents.confirm",
+        "payment_intents.retrieve",
+        "payment_intents.cancel",
+        "charges.list",
+    )
+)
+POLAR_CALLS = tuple(
+    ("polar", operation)
+    for operation in (
+        "customers.get_external",
+        "customers.create",
+        "benefits.list",
+        "benefits.create",
+        "products.list",
+        "products.create",
+        "products.update_benefits",
+        "checkouts.create",
+        "checkouts.get",
+        "orders.list",
+        "benefit_grants.list",
+    )
+)
+PAGE_CALLS = tuple(
+    ("stripe", operation)
+    for operation in (
+        "customers.create",
+        "products.create",
+        "checkout.sessions.create",
+        "checkout.sessions.retrieve",
+        "checkout.sessions.expire",
+        "payment_intents.retrieve",
+        "charges.list",
+    )
+)
+NO_ORDERS = Place("conekta", "orders.create", FaultMode.DOWN, None)
+NO_PAGES = Place("polar", "checkouts.create", FaultMode.DOWN, None)
 ROUTES = {
     route.name: route
     for route in (
         Route("oxxo", Instrument.OXXO, CONEKTA_CALLS),
+        Route("oxxo_fallback", Instrument.OXXO, INTENT_CALLS, NO_ORDERS),
         Route("spei", Instrument.SPEI, CONEKTA_CALLS),
+        Route("spei_fallback", Instrument.SPEI, INTENT_CALLS, NO_ORDERS),
         Route("card", Instrument.CARD, CARD_CALLS),
+        Route("purchase", Instrument.CHECKOUT, POLAR_CALLS),
+        Route("purchase_fallback", Instrument.CHECKOUT, PAGE_CALLS, NO_PAGES),
     )
 }
 
@@ -114,8 +170,12 @@ async def live_one_life(
 ) -> None:
     """Subscribe under the faults, let the customer pay, come to rest, and check the books."""
     world.core.faults.clear()
-    for place in places:
-        world.core.faults.add(place.fault())
+    faults = [place.fault() for place in places]
+    if route.instrument is Instrument.CHECKOUT:
+        await live_one_purchase(world, faults)
+        return
+    for fault in faults:
+        world.core.faults.add(fault)
     world.payer.after = None
     terms = await _terms(world, route)
     handle, _ = await world.open(terms)

@@ -1,7 +1,8 @@
 """Faults at every place in the life of a charge: never two live charges, never a lost payment, and
 the subscription comes to rest.
 
-Every single fault is placed here, and a seeded handful of pairs; `make faults` places every pair.
+Every single fault is placed here, and a seeded handful of pairs; `make faults` places every pair. A fault
+at the provider that stands in is a pair too: the other one has to be away.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ ALL_PAIRS = os.environ.get("ABONO_TEST_ALL_FAULT_PAIRS") == "1"
 PAIRS_SAMPLED = 3
 # Transfers take the same calls at Conekta as vouchers, which are placed one by one.
 TRANSFERS_SAMPLED = 6
+BESIDE_AN_OUTAGE_SAMPLED = 4
 SEED = int(os.environ.get("ABONO_TEST_SEED", "20261122"))
 LIVES_PER_TEST = 15  # A world keeps every life's rows; a fresh one keeps the checks quick.
 
@@ -27,6 +29,9 @@ Placement = tuple[Place, ...]
 
 def placements(route_name: str) -> list[Placement]:
     route, chance = ROUTES[route_name], random.Random(SEED)  # noqa: S311 - seeded on purpose
+    if route.outage is not None:
+        beside = route.beside_the_outage()
+        return beside if ALL_PAIRS else chance.sample(beside, BESIDE_AN_OUTAGE_SAMPLED)
     singles: list[Placement] = [(place,) for place in route.places()]
     pairs: list[Placement] = list(route.pairs())
     if not ALL_PAIRS:

@@ -20,7 +20,7 @@ from models.storage.tables import (
     new_id,
 )
 from sandbox.faults import Fault, FaultMode
-from tests.support.invariants import check_open_attempts
+from tests.support.invariants import check_invariants
 from tests.support.shop import bills_of, buy, pay_page, purchase_terms, row_of, tries_of
 from tests.support.world import World
 from workflows.late_payment import LatePaymentWorkflow
@@ -56,7 +56,7 @@ async def test_a_page_is_paid_and_the_benefit_arrives(world: World) -> None:
     )
     told = select(OutboundEvent.type).order_by(OutboundEvent.sequence)
     assert await world.all(told) == ["payment.issued", "purchase.paid"]
-    await check_open_attempts(world)
+    await check_invariants(world)
 
 
 async def test_a_page_that_nobody_pays_expires(world: World) -> None:
@@ -96,7 +96,7 @@ async def test_stripe_stands_in_for_polar(world: World, mode: FaultMode) -> None
     assert (await row_of(world, terms)).provider == "stripe"
     [grant] = await world.all(select(BenefitGrant))
     assert (grant.status, grant.error_code) == ("waiting", "provider_grants_no_benefits")
-    await check_open_attempts(world)
+    await check_invariants(world)
 
 
 @pytest.mark.parametrize("operation", ["customers.create", "products.create", "benefits.create"])
@@ -123,7 +123,7 @@ async def test_no_page_anywhere_is_a_failure_in_the_end(world: World) -> None:
     assert {a.outcome for a in await tries_of(world, terms)} == {"not_attempted"}
     [invoice] = await bills_of(world, terms)
     assert invoice.status == "failed"
-    await check_open_attempts(world)
+    await check_invariants(world)
 
 
 async def test_money_on_two_pages_pays_once_and_stays_in_sight(world: World) -> None:
