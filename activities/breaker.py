@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from models.breaker import Health, admit, failed, succeeded
 from models.storage.engine import Sessions
+from models.storage.providers import health_of
 from models.storage.tables import ProviderHealth
 from providers.protocol import FailureKind, PaymentProvider, ProviderFailure
 
@@ -43,13 +44,14 @@ class Breaker:
     ) -> None:
         """What a call came to; a success in good times writes nothing."""
         if failure is not None and failure.kind in OUTAGES:
-            await self._change(provider, lambda health: failed(health, now))
+            reason = _reason(failure)
+            await self._change(provider, lambda health: failed(health, now, reason))
         elif (await self._health(provider)).failures:
             await self._change(provider, succeeded)
 
     async def _health(self, provider: PaymentProvider) -> Health:
         async with self._sessions() as session:
-            return _read(await _row(session, provider))
+            return health_of(await _row(session, provider))
 
     async def _change(self, provider: PaymentProvider, change: Callable[[Health], Health]) -> None:
         async with self._sessions.begin() as session:
@@ -60,7 +62,7 @@ class Breaker:
             row = await _row(session, provider, lock=True)
             if row is None:
                 return
-            for name, value in change(_read(row))._asdict().items():
+            for name, value in change(health_of(row))._asdict().items():
                 setattr(row, name, value)
 
 
@@ -73,7 +75,5 @@ async def _row(
     return await session.scalar(statement.with_for_update() if lock else statement)
 
 
-def _read(row: ProviderHealth | None) -> Health:
-    if row is None:
-        return Health()
-    return Health(row.failures, row.last_failure_at, row.opened_at, row.probe_until)
+def _reason(failure: ProviderFailure) -> str:
+    return failure.code or str(failure.fallback_reason or failure.kind)

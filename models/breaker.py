@@ -25,12 +25,17 @@ class BreakerState(StrEnum):
 
 
 class Health(NamedTuple):
-    """What all workers share about one provider account."""
+    """What all workers share about one provider account.
+
+    `opened_at` moves with every failed probe; `open_since` is when the first of them opened it.
+    """
 
     failures: int = 0
     last_failure_at: datetime | None = None
     opened_at: datetime | None = None
     probe_until: datetime | None = None
+    open_since: datetime | None = None
+    last_reason: str | None = None
 
     def state(self, now: datetime) -> BreakerState:
         if self.opened_at is None:
@@ -38,6 +43,13 @@ class Health(NamedTuple):
         if now < self.opened_at + OPEN_FOR:
             return BreakerState.OPEN
         return BreakerState.HALF_OPEN
+
+    def next_probe_at(self) -> datetime | None:
+        """From when on a caller may probe; None while everybody may ask."""
+        if self.opened_at is None:
+            return None
+        pause_ends = self.opened_at + OPEN_FOR
+        return pause_ends if self.probe_until is None else max(pause_ends, self.probe_until)
 
 
 class Admission(NamedTuple):
@@ -61,7 +73,14 @@ def succeeded(_health: Health) -> Health:
     return Health()
 
 
-def failed(health: Health, now: datetime) -> Health:
+def end_pause(health: Health, now: datetime) -> Health:
+    """Somebody knows that it is back: the next caller probes at once. A closed one stays as it is."""
+    if health.opened_at is None:
+        return health
+    return health._replace(opened_at=min(health.opened_at, now - OPEN_FOR), probe_until=None)
+
+
+def failed(health: Health, now: datetime, reason: str | None = None) -> Health:
     """One more call that the provider did not answer. A failed probe opens for another while."""
     recent = health.last_failure_at is not None and now - health.last_failure_at <= WINDOW
     failures = health.failures + 1 if recent else 1
@@ -72,4 +91,6 @@ def failed(health: Health, now: datetime) -> Health:
         last_failure_at=now,
         opened_at=now if opens else None,
         probe_until=None,
+        open_since=(health.open_since or now) if opens else None,
+        last_reason=reason,
     )

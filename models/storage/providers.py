@@ -6,6 +6,7 @@ from datetime import datetime
 
 from sqlalchemy.orm import Mapped, mapped_column
 
+from models.breaker import Health
 from models.storage.base import Base
 
 
@@ -20,3 +21,19 @@ class ProviderHealth(Base):
     last_failure_at: Mapped[datetime | None]
     opened_at: Mapped[datetime | None]
     probe_until: Mapped[datetime | None]
+    open_since: Mapped[datetime | None]
+    last_reason: Mapped[str | None]
+
+
+def health_of(row: ProviderHealth | None) -> Health:
+    """An account that nobody had trouble with has no row."""
+    if row is None:
+        return Health()
+    return Health(
+        row.failures,
+        row.last_failure_at,
+        row.opened_at,
+        row.probe_until,
+        row.open_since,
+        row.last_reason,
+    )
