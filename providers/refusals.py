@@ -18,6 +18,8 @@ from providers.protocol import (
 )
 
 NO_BENEFITS = "only Polar hands out benefits: sell the product through Polar"
+NO_BROWSER_SETUP = "this provider's browser library needs its public key and nothing else"
+NO_INSTRUMENT_CHANGE = "a subscription keeps the payment method that it was opened with here"
 
 
 def unsupported(message: str) -> ProviderFailure:
@@ -44,7 +46,7 @@ class NoBrowserSetup:
     """A provider whose browser SDK works with the public key alone."""
 
     async def create_setup(self, draft: SetupDraft) -> str:
-        raise unsupported("this provider's browser library needs its public key and nothing else")
+        raise unsupported(NO_BROWSER_SETUP)
 
 
 class NoInstrumentChange:
@@ -54,7 +56,7 @@ class NoInstrumentChange:
         provider_subscription_id: str,
         provider_payment_method_id: str,
     ) -> None:
-        raise unsupported("a subscription keeps the payment method that it was opened with here")
+        raise unsupported(NO_INSTRUMENT_CHANGE)
 
 
 class _HasCapabilities(Protocol):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from providers.protocol import Capabilities, Capability
-from providers.refusals import NO_BENEFITS
+from providers.refusals import NO_BENEFITS, NO_BROWSER_SETUP, NO_INSTRUMENT_CHANGE
 
 CURRENCY = "MXN"
 
@@ -23,9 +23,8 @@ NO_CHECKOUT = (
 # CANCEL_AT_PERIOD_END is ours, not Conekta's: a subscription can only be canceled at once there, so it is
 # paused at once (a paused one is not billed) and canceled when the period is over. See `subscriptions`.
 #
-# CASH_REFUND is not claimed. Conekta's call accepts a cash order, and `refund` makes that call when
-# somebody asks for it, but how the customer gets cash back (a pick-up that can run out, by its events)
-# is documented nowhere. So the engine must not promise it: it credits, or a person decides.
+# CASH_REFUND: the call accepts a cash order; how the customer gets the cash (by its events a pick-up that
+# can run out) is documented nowhere, which is what the note says.
 CAPABILITIES = Capabilities(
     supports=frozenset(
         {
@@ -34,6 +33,7 @@ CAPABILITIES = Capabilities(
             Capability.CASH_VOUCHER,
             Capability.BANK_TRANSFER,
             Capability.REFUND,
+            Capability.CASH_REFUND,
             Capability.CANCEL_AT_PERIOD_END,
             Capability.TRIAL,
             Capability.RETRY_INVOICE,
@@ -41,12 +41,22 @@ CAPABILITIES = Capabilities(
     ),
     currencies=frozenset({CURRENCY}),
     refusals={
-        Capability.CASH_REFUND: (
-            "Conekta does not document how cash goes back to the customer: ask the account manager, "
-            "or pay it back by transfer"
-        ),
+        Capability.CHANGE_PAYMENT_METHOD: NO_INSTRUMENT_CHANGE,
+        Capability.BROWSER_SETUP: NO_BROWSER_SETUP,
+        Capability.FIRST_PAYMENT_IN_BROWSER: NO_PAGE,
         Capability.HOSTED_CHECKOUT: NO_CHECKOUT,
+        Capability.CANCEL_CHECKOUT: NO_CHECKOUT,
         Capability.PRODUCT: NO_CHECKOUT,
         Capability.BENEFIT: NO_BENEFITS,
+    },
+    notes={
+        Capability.CASH_REFUND: (
+            "Conekta accepts it, but documents neither how the cash reaches the customer nor until when: "
+            "tell the customer, and look whether it was picked up"
+        ),
+        Capability.CANCEL_AT_PERIOD_END: (
+            "Conekta only cancels at once, so the subscription is paused and canceled at the end"
+        ),
+        Capability.CARD_SUBSCRIPTION: "each attempt makes a plan of its own at Conekta",
     },
 )

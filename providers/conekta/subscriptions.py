@@ -55,22 +55,29 @@ class Subscriptions:
     async def commit(
         self, draft: SubscriptionDraft, prepared: PreparedSubscription
     ) -> SubscriptionSnapshot:
+        """Looks before it asks: posted twice for one attempt it would charge twice."""
         plan_id = prepared.provider_subscription_id
-        try:
-            made = await self._calls.create(draft, plan_id)
-        except ProviderFailure as failure:
-            if failure.kind is FailureKind.DECLINED:
-                # Not documented for this call, but a refused charge may leave its object behind.
-                await self._undo(draft.provider_customer_id, plan_id)
-            raise
+        earlier = await self._with_plan(draft.provider_customer_id, plan_id)
+        made = earlier[0] if earlier else await self._start(draft, plan_id)
         snapshot = await self._after_write("subscriptions.create", draft.provider_customer_id, made)
         invoice = snapshot.latest_invoice
+        if made.is_over and invoice is not None and invoice.decline is not None:
+            raise _declined("subscriptions.create", invoice)
         if snapshot.status is ProviderSubscriptionStatus.INCOMPLETE:
             if invoice is None or invoice.decline is None:
                 raise failures.unreadable("subscriptions.create", "it was not charged yet")
             await self._undo(draft.provider_customer_id, plan_id)
             raise _declined("subscriptions.create", invoice)
         return snapshot
+
+    async def _start(self, draft: SubscriptionDraft, plan_id: str) -> ConektaSubscription:
+        try:
+            return await self._calls.create(draft, plan_id)
+        except ProviderFailure as failure:
+            if failure.kind is FailureKind.DECLINED:
+                # Not documented for this call, but a refused charge may leave its object behind.
+                await self._undo(draft.provider_customer_id, plan_id)
+            raise
 
     async def get(self, customer_id: str, id_: str) -> SubscriptionSnapshot:
         found = await self._find(customer_id, id_)

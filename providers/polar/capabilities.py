@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from providers.protocol import Capabilities, Capability
+from providers.refusals import NO_BROWSER_SETUP, NO_INSTRUMENT_CHANGE
 
 NO_CARDS = "Polar keeps cards to itself: the customer pays on its hosted page (create_checkout)"
 NO_SUBSCRIPTIONS = (
@@ -10,6 +11,10 @@ NO_SUBSCRIPTIONS = (
     "or Stripe for card subscriptions"
 )
 NO_VOUCHERS = "Polar has neither vouchers nor transfers: use Conekta or Stripe"
+NO_CLOSING = (
+    "Polar cannot close a page that is open: it closes by itself (see expires_at); wait for that, and "
+    "refund the order if the customer pays before"
+)
 NO_RETRY = "Polar retries a failed renewal by its own schedule (after 2, 5, 7 and 7 days)"
 
 CAPABILITIES = Capabilities(
@@ -27,10 +32,19 @@ CAPABILITIES = Capabilities(
     refusals={
         Capability.CARD_SUBSCRIPTION: NO_SUBSCRIPTIONS,
         Capability.CARD_PAYMENT_METHOD: NO_CARDS,
+        Capability.CHANGE_PAYMENT_METHOD: NO_INSTRUMENT_CHANGE,
+        Capability.BROWSER_SETUP: NO_BROWSER_SETUP,
+        Capability.FIRST_PAYMENT_IN_BROWSER: NO_SUBSCRIPTIONS,
         Capability.CASH_VOUCHER: NO_VOUCHERS,
         Capability.BANK_TRANSFER: NO_VOUCHERS,
         Capability.CASH_REFUND: NO_VOUCHERS,
         Capability.TRIAL: NO_SUBSCRIPTIONS,
         Capability.RETRY_INVOICE: NO_RETRY,
+        Capability.CANCEL_CHECKOUT: NO_CLOSING,
+    },
+    notes={
+        Capability.HOSTED_CHECKOUT: "needs a product (`ensure_product`); the page lives for a day",
+        Capability.BENEFIT: "comes with a purchase, or with a free subscription that carries it",
+        Capability.REFUND: "a refund in full takes the benefits of the order away, a partial one none",
     },
 )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from models.snapshots import PaymentSnapshot, PaymentStatus, RefundSnapshot
 from providers.polar import failures, mapping
+from providers.polar.capabilities import NO_CLOSING
 from providers.polar.catalog import fixed_price
 from providers.polar.client import PAGE_SIZE, PolarClient, path_value
 from providers.polar.mapping import PolarCheckout, PolarOrder, PolarRefund
@@ -64,8 +65,7 @@ class Payments:
         if found.expires_at is not None:
             left_seconds += max((found.expires_at - datetime.now(UTC)).total_seconds(), 0.0)
         raise failures.unsupported(
-            "Polar cannot close a page that is open: it closes by itself (see expires_at); wait for "
-            "that, and refund the order if the customer pays before",
+            NO_CLOSING,
             "checkout_open",
             provider_object_id=checkout_id,
             retry_after_seconds=left_seconds,

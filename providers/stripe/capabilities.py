@@ -5,11 +5,23 @@ from __future__ import annotations
 from providers.protocol import Capabilities, Capability
 from providers.refusals import NO_BENEFITS
 
+NO_CASH_REFUND = (
+    "Stripe cannot return cash that was paid at a counter: credit it, or pay it back by transfer"
+)
+
 CAPABILITIES = Capabilities(
     supports=frozenset(set(Capability) - {Capability.CASH_REFUND, Capability.BENEFIT}),
     currencies=None,
     refusals={
-        Capability.CASH_REFUND: "Stripe cannot return cash that was paid at an OXXO counter.",
+        Capability.CASH_REFUND: NO_CASH_REFUND,
         Capability.BENEFIT: NO_BENEFITS,
+    },
+    notes={
+        Capability.CASH_VOUCHER: "OXXO for MXN; a voucher lives for whole days, seven at most",
+        Capability.BANK_TRANSFER: (
+            "SPEI for MXN; the CLABE stays with the customer and never expires, so the engine keeps the "
+            "deadline"
+        ),
+        Capability.HOSTED_CHECKOUT: "Stripe Checkout, open for 30 minutes to 24 hours",
     },
 )

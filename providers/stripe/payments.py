@@ -20,6 +20,7 @@ from providers.protocol import FailureKind, PaymentDraft, ProviderFailure, Refun
 from providers.stripe import mapping
 from providers.stripe.amounts import from_stripe, to_stripe
 from providers.stripe.calls import calling, keyed, read_back, was_replayed
+from providers.stripe.capabilities import NO_CASH_REFUND
 from providers.stripe.failures import unsupported
 
 STRIPE_TYPE_BY_INSTRUMENT: dict[Instrument, Literal["oxxo", "customer_balance"]] = {
@@ -127,7 +128,7 @@ class Payments:
                 return mapping.refund(made)
         except ProviderFailure as failure:
             if failure.kind is FailureKind.REJECTED and await self._is_cash(target):
-                raise unsupported("Stripe cannot refund OXXO cash", target) from None
+                raise unsupported(NO_CASH_REFUND, target) from None
             raise
 
     async def intent_with_charge(self, intent_id: str) -> stripe.PaymentIntent:

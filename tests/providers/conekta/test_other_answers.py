@@ -111,6 +111,7 @@ async def retry(provider: ConektaProvider, card_id: str | None = None) -> Any:
 async def test_a_start_that_is_not_charged_yet_is_unknown(
     script: Script, scripted: ConektaProvider
 ) -> None:
+    script.says(f"GET {MINE}", listed())
     script.says(f"POST {MINE}", subscription("in_trial", None))
     failure = await failure_of(scripted.commit_subscription(DRAFT, PREPARED))
     assert failure.kind is FailureKind.UNKNOWN
