@@ -15,6 +15,7 @@ from api.middleware import EdgeMiddleware
 from api.openapi import DESCRIPTION, TAGS
 from api.problems import install_problem_handlers
 from api.routes import (
+    benefits,
     events,
     health,
     invoices,
@@ -22,6 +23,7 @@ from api.routes import (
     payment_methods,
     plans,
     products,
+    providers,
     purchases,
     routing,
     subscriptions,
@@ -59,7 +61,7 @@ def create_app(context: ApiContext) -> FastAPI:
     # First, because it is the busiest: routes are tried in this order.
     app.include_router(webhooks.router, prefix=API_PREFIX)
     app.include_router(_billing(), prefix=API_PREFIX)
-    app.include_router(_guarded(routing.router), prefix=API_PREFIX)
+    app.include_router(_guarded(routing.router, providers.router), prefix=API_PREFIX)
     app.include_router(health.router)
     return app
 
@@ -69,6 +71,7 @@ def _billing() -> APIRouter:
         organizations,
         plans,
         products,
+        benefits,
         payment_methods,
         subscriptions,
         purchases,

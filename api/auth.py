@@ -100,3 +100,4 @@ def _require(scope: Scope) -> Callable[[Principal], Awaitable[Principal]]:
 Reader = Annotated[Principal, Depends(_require(Scope.BILLING_READ))]
 Writer = Annotated[Principal, Depends(_require(Scope.BILLING_WRITE))]
 PlanWriter = Annotated[Principal, Depends(_require(Scope.PLANS_WRITE))]
+Administrator = Annotated[Principal, Depends(_require(Scope.ADMIN))]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from api.ledger_metrics import LedgerMetrics
+
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 # Seconds. The promise is 10 s; webhooks should be answered within 50 ms.
@@ -15,6 +17,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self.ledger = LedgerMetrics(self.registry)
         self.requests = Counter(
             "abono_http_requests", "Requests", ["method", "route", "status"], registry=self.registry
         )

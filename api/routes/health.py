@@ -42,6 +42,7 @@ async def readyz(context: Context) -> JSONResponse:
 
 @router.get("/metrics", summary="Figures for Prometheus", response_class=Response)
 async def metrics(context: Context) -> Response:
+    await context.metrics.ledger.refresh(context.sessions)
     return Response(context.metrics.render(), media_type=CONTENT_TYPE)
 
 

@@ -1,15 +1,15 @@
-"""Who would collect, and why: asked without anything happening."""
+"""Who would collect, and why: asked without anything happening. And who stood in for whom."""
 
 from __future__ import annotations
 
-import asyncio
-import importlib
-from typing import Annotated, Any
+from datetime import datetime
+from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, ConfigDict, IPvAnyAddress
+from pydantic import AwareDatetime, BaseModel, ConfigDict, IPvAnyAddress
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.auth import Principal, Reader
@@ -18,10 +18,10 @@ from api.countries import hint_of, settle_country
 from api.idempotency import Answer, RunOnce
 from api.openapi import problems
 from api.opening import choose_currency, payable_currencies, payment_method_types
-from api.pagination import Page, page
+from api.pagination import Cursor, Limit, Page, newest_first, page, split_page
 from api.schemas import PreviewRouting
-from api.tenancy import get_scoped
-from models.outcomes import Instrument, ProviderName
+from api.tenancy import get_scoped, scoped
+from models.outcomes import FallbackReason, Instrument, ProviderName
 from models.routing import (
     CountrySource,
     Located,
@@ -30,8 +30,7 @@ from models.routing import (
     TransactionType,
     decide_route,
 )
-from models.storage.tables import Organization, PaymentMethod
-from providers.protocol import Capabilities, Capability
+from models.storage.tables import FallbackEvent, Organization, PaymentMethod
 
 router = APIRouter(tags=["Routing"])
 
@@ -78,16 +77,36 @@ class LocationView(BaseModel):
     country_source: CountrySource | None
 
 
-class ProviderView(BaseModel):
-    """A row of the capability matrix. `currencies` null: every currency of the account. A provider
-    that is not configured is shown with what it could do."""
+class FallbackEventView(BaseModel):
+    """One provider could not, another one was asked. `reason`: provider_not_configured, api_error,
+    timeout or unavailable."""
 
-    name: ProviderName
-    configured: bool
-    currencies: list[str] | None
-    payment_method_types: list[Instrument]
-    capabilities: list[Capability]
-    refusals: dict[Capability, str]
+    model_config = ConfigDict(
+        from_attributes=True,
+        json_schema_extra={
+            "examples": [
+                {
+                    "id": "01890a5d-ac96-774b-bcce-b302099a8063",
+                    "attempted_provider": "conekta",
+                    "fallback_provider": "stripe",
+                    "reason": "unavailable",
+                    "timestamp": "2026-11-22T18:00:00Z",
+                    "subscription_id": "01890a5d-ac96-774b-bcce-b302099a8060",
+                    "purchase_id": None,
+                    "invoice_id": "01890a5d-ac96-774b-bcce-b302099a8061",
+                }
+            ]
+        },
+    )
+
+    id: UUID
+    attempted_provider: ProviderName
+    fallback_provider: ProviderName
+    reason: FallbackReason
+    timestamp: datetime
+    subscription_id: UUID | None
+    purchase_id: UUID | None
+    invoice_id: UUID | None
 
 
 @router.post(
@@ -203,40 +222,35 @@ async def locate(
 
 
 @router.get(
-    "/providers",
-    response_model=Page[ProviderView],
-    responses=problems(401, 403),
-    summary="List payment providers and what they can do",
+    "/routing/fallbacks",
+    response_model=Page[FallbackEventView],
+    responses=problems(401, 403, 422),
+    summary="List fallbacks",
 )
-async def list_providers(context: Context, _: Reader) -> Page[ProviderView]:
-    views = [await _provider_view(context, name) for name in ProviderName]
-    return page(views, has_more=False, position=None)
-
-
-async def _provider_view(context: ApiContext, name: ProviderName) -> ProviderView:
-    provider = context.providers.get(name)
-    if provider is not None:
-        capabilities = provider.capabilities
-    else:
-        # Importing an adapter takes its SDK along, which takes a moment the first time.
-        capabilities = await asyncio.to_thread(_capabilities_without_key, name)
-    instruments = {
-        instrument
-        for transaction_type in TransactionType
-        for instrument in context.providers.abilities(transaction_type)[name].instruments
+async def list_fallbacks(
+    context: Context,
+    principal: Reader,
+    attempted_provider: ProviderName | None = None,
+    fallback_provider: ProviderName | None = None,
+    reason: FallbackReason | None = None,
+    since: Annotated[AwareDatetime | None, Query(description="From this time on.")] = None,
+    limit: Limit = 20,
+    cursor: Cursor = None,
+) -> Page[FallbackEventView]:
+    """Newest first."""
+    statement = scoped(select(FallbackEvent), principal)
+    wanted = {
+        FallbackEvent.attempted_provider: attempted_provider,
+        FallbackEvent.fallback_provider: fallback_provider,
+        FallbackEvent.reason: reason,
     }
-    currencies = capabilities.currencies
-    return ProviderView(
-        name=name,
-        configured=provider is not None,
-        currencies=sorted(currencies) if currencies is not None else None,
-        payment_method_types=[each for each in Instrument if each in instruments],
-        capabilities=[each for each in Capability if each in capabilities.supports],
-        refusals=capabilities.refusals,
-    )
-
-
-def _capabilities_without_key(name: ProviderName) -> Capabilities:
-    module: Any = importlib.import_module(f"providers.{name}.capabilities")
-    capabilities: Capabilities = module.CAPABILITIES
-    return capabilities
+    for column, value in wanted.items():
+        if value is not None:
+            statement = statement.where(column == str(value))
+    if since is not None:
+        statement = statement.where(FallbackEvent.timestamp >= since)
+    statement = newest_first(statement, FallbackEvent.id, cursor, limit)
+    async with context.sessions() as session:
+        rows, more = split_page((await session.scalars(statement)).all(), limit)
+    position = rows[-1].id if rows else None
+    return page([FallbackEventView.model_validate(row) for row in rows], more, position)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from ipaddress import ip_network
 from typing import Any
 
@@ -13,13 +14,13 @@ from sqlalchemy import select
 
 from api.storefront import Storefront
 from models.outcomes import ProviderName
-from models.storage.tables import Base, Subscription
+from models.storage.tables import Base, FallbackEvent, Subscription, new_id
 from providers.geolocation import Geolocator, IpApi, IpapiCo
 from providers.registry import ProviderRegistry
 from sandbox.app import create_app
 from sandbox.core import SandboxConfig
 from sandbox.geo.app import GeoSimulators
-from tests.api.support import Api, card, organization, plan, price
+from tests.api.support import Api, Tenant, card, organization, plan, price
 from tests.support.serving import serving
 
 V1 = "/api/v1"
@@ -40,6 +41,18 @@ async def geo(api: Api) -> AsyncIterator[GeoSimulators]:
         simulators: GeoSimulators = sandbox.state.geo
         yield simulators
         await geolocator.aclose()
+
+
+def fallback(tenant: Tenant, **changes: Any) -> FallbackEvent:
+    values: dict[str, Any] = {
+        "id": new_id(),
+        "application_id": tenant.application_id,
+        "attempted_provider": "conekta",
+        "fallback_provider": "stripe",
+        "reason": "timeout",
+        "timestamp": datetime.now(UTC),
+    }
+    return FallbackEvent(**values | changes)
 
 
 async def preview(api: Api, **body: Any) -> httpx.Response:
@@ -240,7 +253,7 @@ async def test_strangers_and_other_tenants_learn_nothing(api: Api) -> None:
     theirs = organization(api.theirs)
     await api.add(theirs)
     assert (await preview(api, organization_id=str(theirs.id))).status_code == 404
-    for path in ("/routing/geolocation", "/providers"):
+    for path in ("/routing/geolocation", "/routing/fallbacks"):
         assert (await api.anyone.get(f"{V1}{path}")).status_code == 401
     assert (await api.anyone.post(f"{V1}/routing/preview", json={})).status_code == 401
 
@@ -292,7 +305,7 @@ async def test_opening_does_not_fail_because_nobody_knows_the_country(
     assert (await api.ours.post("/subscriptions", body)).status_code == 202
 
 
-# Geolocation and providers.
+# Geolocation.
 
 
 @pytest.mark.parametrize(
@@ -320,20 +333,51 @@ async def test_the_customers_own_address_is_located(api: Api, geo: GeoSimulators
     assert nonsense.status_code == 422
 
 
-async def test_providers_are_listed_with_what_they_can_do_and_no_keys(
-    api: Api, geo: GeoSimulators
-) -> None:
-    answer = await api.ours.http.get(f"{V1}/providers")
-    listed = {each["name"]: each for each in answer.json()["data"]}
-    assert {name: each["configured"] for name, each in listed.items()} == {
-        "stripe": True,
-        "conekta": True,
-        "polar": False,
+# Who stood in for whom.
+
+
+async def test_fallbacks_are_listed_newest_first_a_page_at_a_time(api: Api) -> None:
+    added = [fallback(api.ours) for _ in range(3)]
+    await api.add(*added, fallback(api.theirs))
+    path = f"{V1}/routing/fallbacks"
+    first = (await api.ours.http.get(path, params={"limit": 2})).json()
+    rest = (await api.ours.http.get(path, params={"cursor": first["next_cursor"]})).json()
+    ids = [each["id"] for each in [*first["data"], *rest["data"]]]
+    assert ids == [str(each.id) for each in reversed(added)], "ours, and nobody else's"
+    assert (first["has_more"], rest["has_more"]) == (True, False)
+    assert first["data"][0] == {
+        "id": str(added[2].id),
+        "attempted_provider": "conekta",
+        "fallback_provider": "stripe",
+        "reason": "timeout",
+        "timestamp": added[2].timestamp.isoformat().replace("+00:00", "Z"),
+        "subscription_id": None,
+        "purchase_id": None,
+        "invoice_id": None,
     }
-    assert "benefit" in listed["polar"]["capabilities"]
-    assert listed["polar"]["payment_method_types"] == []
-    assert "Polar" in listed["stripe"]["refusals"]["benefit"]
-    assert listed["conekta"]["currencies"] == ["MXN"]
-    assert {"oxxo", "spei"} <= set(listed["conekta"]["payment_method_types"])
-    for key in ("sk_test_api", "key_api", "pk_test_1"):
-        assert key not in answer.text
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        ({"reason": "api_error"}, ["polar"]),
+        ({"attempted_provider": "conekta"}, ["conekta"]),
+        ({"fallback_provider": "stripe"}, ["polar", "conekta"]),
+        ({"fallback_provider": "polar"}, []),
+        ({"since": "2026-11-02T00:00:00Z"}, ["polar"]),
+    ],
+)
+async def test_fallbacks_are_filtered(api: Api, asked: dict[str, str], expected: list[str]) -> None:
+    early, late = datetime(2026, 11, 1, tzinfo=UTC), datetime(2026, 11, 2, tzinfo=UTC)
+    await api.add(
+        fallback(api.ours, timestamp=early),
+        fallback(api.ours, attempted_provider="polar", reason="api_error", timestamp=late),
+    )
+    answer = await api.ours.http.get(f"{V1}/routing/fallbacks", params=asked)
+    assert [each["attempted_provider"] for each in answer.json()["data"]] == expected
+
+
+@pytest.mark.parametrize("asked", [{"reason": "mood"}, {"since": "yesterday"}, {"cursor": "x"}])
+async def test_filters_that_make_no_sense_are_refused(api: Api, asked: dict[str, str]) -> None:
+    answer = await api.ours.http.get(f"{V1}/routing/fallbacks", params=asked)
+    assert answer.status_code == 422

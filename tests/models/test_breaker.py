@@ -15,6 +15,7 @@ from models.breaker import (
     BreakerState,
     Health,
     admit,
+    end_pause,
     failed,
     succeeded,
 )
@@ -76,3 +77,42 @@ def test_it_never_stays_shut_for_ever(story: list[tuple[bool, int]]) -> None:
         if admission.allowed:
             health = failed(health, now) if fails else succeeded(health)
     assert admit(health, now + OPEN_FOR + PROBE_FOR).allowed
+
+
+def test_it_is_known_since_when_it_is_open_however_often_a_probe_fails() -> None:
+    health = opened()
+    later = START + OPEN_FOR
+    again = failed(admit(health, later).health, later, "http_503")
+    assert (again.open_since, again.opened_at, again.last_reason) == (START, later, "http_503")
+    assert again.next_probe_at() == later + OPEN_FOR
+    assert succeeded(again).next_probe_at() is None
+
+
+def test_whoever_knows_better_ends_the_pause_but_not_the_caution() -> None:
+    health = end_pause(opened(), START + SECOND)
+    assert health.state(START + SECOND) is BreakerState.HALF_OPEN
+    probe = admit(health, START + SECOND)
+    assert probe.allowed
+    assert not admit(probe.health, START + 2 * SECOND).allowed, "one probe at a time all the same"
+    assert failed(probe.health, START + SECOND).state(START + 2 * SECOND) is BreakerState.OPEN
+    assert end_pause(Health(failures=1), START) == Health(failures=1)
+
+
+@given(st.lists(st.tuples(st.sampled_from(["fail", "answer", "reset"]), st.integers(0, 60))))
+def test_nobody_asks_while_it_is_open_and_one_at_a_time_after_it(
+    story: list[tuple[str, int]],
+) -> None:
+    """Whatever the order of things, admission, state and the time of the next probe agree."""
+    health, now = Health(), START
+    for what, seconds in story:
+        now += seconds * SECOND
+        state, next_probe_at = health.state(now), health.next_probe_at()
+        admission = admit(health, now)
+        assert admission.allowed is (next_probe_at is None or now >= next_probe_at)
+        assert (next_probe_at is None) is (state is BreakerState.CLOSED)
+        assert (health.open_since is None) is (health.opened_at is None)
+        health = admission.health
+        if what == "reset":
+            health = end_pause(health, now)
+        elif admission.allowed:
+            health = failed(health, now) if what == "fail" else succeeded(health)
