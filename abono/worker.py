@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import AsyncExitStack
 from datetime import timedelta
@@ -20,15 +20,18 @@ from temporalio.worker import Interceptor, PollerBehaviorAutoscaling, Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from abono.settings import Settings
-from abono.wiring import build_providers, connect_temporal
+from abono.wiring import build_providers, call_rates, connect_temporal
+from activities.benefits import BenefitActivities
 from activities.late_money import InboxActivities
 from activities.payment_methods import PaymentMethodActivities
 from activities.provider_calls import ProviderActivities
+from activities.purchase_money import PurchaseActivities
 from activities.records import RecordActivities
-from activities.shop import BenefitActivities
 from models.commands import PROVIDER_TASK_QUEUES, TASK_QUEUE
+from models.outcomes import ProviderName
 from models.storage.engine import Sessions, make_engine, make_sessions
 from providers.registry import ProviderRegistry
+from workflows.benefit import BenefitWorkflow
 from workflows.late_payment import LatePaymentWorkflow
 from workflows.payment_method import DetachPaymentMethodWorkflow, PaymentMethodWorkflow
 from workflows.pending_payment import PendingPaymentWorkflow
@@ -44,6 +47,7 @@ WORKFLOWS: Sequence[type] = (
     DetachPaymentMethodWorkflow,
     LatePaymentWorkflow,
     PurchaseWorkflow,
+    BenefitWorkflow,
 )
 # Our packages are pure where workflows import them; importing them anew for each workflow would cost
 # eleven times the CPU and fifty times the memory.
@@ -67,14 +71,18 @@ def make_workers(
     *,
     interceptors: Sequence[Interceptor] = (),
     executor: Executor | None = None,
+    calls_per_second: Mapping[ProviderName, float] | None = None,
 ) -> list[Worker]:
     """One worker for workflows and database writes, and one per provider for its calls alone, so
-    that a slow provider starves nobody."""
+    that a slow provider starves nobody. `calls_per_second` is kept by the server, over all workers; it
+    believes the one that asked last, so they must agree. A provider that is not in it has no limit."""
+    rates = calls_per_second or {}
     records = RecordActivities(sessions, providers)
     inbox = InboxActivities(sessions)
     calls = ProviderActivities(sessions, providers)
     methods = PaymentMethodActivities(sessions, providers)
     benefits = BenefitActivities(sessions, providers)
+    purchases = PurchaseActivities(sessions, providers)
     common: dict[str, Any] = {
         "interceptors": interceptors,
         "activity_executor": executor,
@@ -112,12 +120,20 @@ def make_workers(
         methods.release_payment_method,
         methods.forget_payment_method,
         benefits.check_benefits,
+        benefits.change_benefit,
+        purchases.follow_purchase,
     ]
     return [
         engine,
         *(
-            Worker(client, task_queue=queue, activities=provider_activities, **common)
-            for queue in PROVIDER_TASK_QUEUES.values()
+            Worker(
+                client,
+                task_queue=queue,
+                activities=provider_activities,
+                max_task_queue_activities_per_second=rates.get(provider),
+                **common,
+            )
+            for provider, queue in PROVIDER_TASK_QUEUES.items()
         ),
     ]
 
@@ -137,7 +153,8 @@ async def run(settings: Settings) -> None:
             await connection.execute(text("SELECT 1"))
         client = await connect_temporal(settings, lazy=False)
         async with AsyncExitStack() as stack:
-            for worker in make_workers(client, make_sessions(database), providers):
+            sessions, rates = make_sessions(database), call_rates(settings)
+            for worker in make_workers(client, sessions, providers, calls_per_second=rates):
                 await stack.enter_async_context(worker)
             _mark_ready(ready)
             log.info("worker ready", providers=[str(name) for name in providers.names()])

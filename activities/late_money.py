@@ -26,7 +26,6 @@ from models.storage.tables import (
     ChargeAttempt,
     Invoice,
     Payment,
-    Purchase,
     Subscription,
     WebhookEvent,
     new_id,
@@ -71,10 +70,10 @@ class InboxActivities(InboxRecords):
 
     @activity.defn(name="record_late_money")
     async def record_late_money(self, late: LateMoney) -> None:
-        """The subscription or purchase is over (invariant 6): its money is written down as unapplied, with an
+        """The subscription is over (invariant 6): its money is written down as unapplied, with an
         audit entry, and stays visible until an operator refunds or credits it."""
         async with self._sessions.begin() as session:
-            owner = await _owner(session, late)
+            owner = await session.get_one(Subscription, late.subscription_id)
             for inbox_event in late.events.events:
                 booked = 0
                 invoice = await _invoice_of(session, inbox_event, late)
@@ -87,21 +86,9 @@ class InboxActivities(InboxRecords):
                     .where(WebhookEvent.id == inbox_event.id, WebhookEvent.applied_at.is_(None))
                     .values(
                         applied_at=late.at,
-                        disposition=_disposition(late, booked),
+                        disposition="unapplied_money" if booked else "subscription_is_over",
                     )
                 )
-
-
-async def _owner(session: AsyncSession, late: LateMoney) -> Subscription | Purchase:
-    if late.purchase_id is not None:
-        return await session.get_one(Purchase, late.purchase_id)
-    return await session.get_one(Subscription, late.subscription_id)
-
-
-def _disposition(late: LateMoney, booked_minor: int) -> str:
-    if booked_minor:
-        return "unapplied_money"
-    return "purchase_is_over" if late.purchase_id is not None else "subscription_is_over"
 
 
 async def _invoice_of(
@@ -110,11 +97,7 @@ async def _invoice_of(
     """The invoice that the money was meant for: by our attempt, else by the provider's invoice id,
     else the owner's latest."""
     event = inbox_event.event
-    mine = select(Invoice).where(
-        Invoice.purchase_id == late.purchase_id
-        if late.purchase_id is not None
-        else Invoice.subscription_id == late.subscription_id
-    )
+    mine = select(Invoice).where(Invoice.subscription_id == late.subscription_id)
     attempt_id = our_id(event.attempt_id)
     if attempt_id is not None:
         by_attempt = mine.join(ChargeAttempt, ChargeAttempt.invoice_id == Invoice.id)
@@ -151,7 +134,6 @@ async def _book(
                 id=new_id(),
                 application_id=invoice.application_id,
                 subscription_id=late.subscription_id,
-                purchase_id=late.purchase_id,
                 invoice_id=invoice.id,
                 provider=inbox_event.event.provider,
                 account=DEFAULT_ACCOUNT,
@@ -173,7 +155,7 @@ async def _book(
 async def _audit(
     session: AsyncSession,
     late: LateMoney,
-    owner: Subscription | Purchase,
+    owner: Subscription,
     inbox_event: InboxEvent,
     booked_minor: int,
 ) -> None:
@@ -181,7 +163,6 @@ async def _audit(
         AuditEntry(
             application_id=owner.application_id,
             subscription_id=late.subscription_id,
-            purchase_id=late.purchase_id,
             version=owner.version,
             actor=f"provider:{inbox_event.event.provider}",
             action="payment.unapplied",

@@ -2,30 +2,20 @@
 
 from __future__ import annotations
 
-from uuid import UUID
-
-from sqlalchemy import func, select, update
-from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.ext.asyncio import AsyncSession
-from temporalio import activity
+from sqlalchemy import select, update
 
 from activities.customers import Customers
-from activities.signatures import BenefitCalls, BenefitCheck, IssuePayment
+from activities.signatures import IssuePayment
 from models.purchase import PurchaseTerms
-from models.snapshots import GrantSnapshot
 from models.storage.engine import Sessions
-from models.storage.tables import Benefit, BenefitGrant, Product, ProviderCustomer, Purchase, new_id
+from models.storage.tables import Benefit, Product, Purchase
 from providers.protocol import (
     BenefitDraft,
     Capability,
     CheckoutDraft,
     PaymentProvider,
     ProductDraft,
-    ProviderFailure,
 )
-from providers.registry import ProviderRegistry
-
-WAITING, GRANTED, REVOKED = "waiting", "granted", "revoked"
 
 
 class Shop:
@@ -91,7 +81,7 @@ class Shop:
             return known[key]
         benefit_ids = []
         if Capability.BENEFIT in provider.capabilities.supports:
-            benefit_ids = [await self._ensure_benefit(provider, one, retry) for one in benefits]
+            benefit_ids = [await self.ensure_benefit(provider, one, retry) for one in benefits]
         made = await provider.ensure_product(
             ProductDraft(
                 product_id=str(terms.product_id),
@@ -110,9 +100,7 @@ class Shop:
             )
         return made
 
-    async def _ensure_benefit(
-        self, provider: PaymentProvider, benefit: Benefit, retry: bool
-    ) -> str:
+    async def ensure_benefit(self, provider: PaymentProvider, benefit: Benefit, retry: bool) -> str:
         key = account_key(provider)
         if key in benefit.provider_benefit_ids:
             return benefit.provider_benefit_ids[key]
@@ -134,104 +122,5 @@ class Shop:
         return made
 
 
-class BenefitActivities(BenefitCalls):
-    def __init__(self, sessions: Sessions, providers: ProviderRegistry) -> None:
-        self._sessions = sessions
-        self._providers = providers
-
-    @activity.defn(name="check_benefits")
-    async def check_benefits(self, check: BenefitCheck) -> int:
-        """Read what the provider has granted, should its webhooks be lost; how many still wait."""
-        provider = self._providers.get(check.provider)
-        customer_id = None
-        if provider is not None:
-            customer_id = await self._customer(provider, check)
-        if provider is not None and customer_id is not None:
-            try:
-                grants = await provider.list_grants(customer_id)
-            except ProviderFailure as failure:
-                activity.logger.warning("grants could not be read: %s", failure)
-                grants = []
-            for grant in grants:
-                async with self._sessions.begin() as session:
-                    await write_grant(session, provider.account, grant)
-        waiting = (
-            select(BenefitGrant.id)
-            .join(Benefit, Benefit.id == BenefitGrant.benefit_id)
-            .where(
-                Benefit.product_id == check.product_id,
-                BenefitGrant.application_id == check.application_id,
-                BenefitGrant.organization_id == check.organization_id,
-                BenefitGrant.status == WAITING,
-            )
-        )
-        async with self._sessions() as session:
-            return len((await session.scalars(waiting)).all())
-
-    async def _customer(self, provider: PaymentProvider, check: BenefitCheck) -> str | None:
-        async with self._sessions() as session:
-            return await session.scalar(
-                select(ProviderCustomer.provider_customer_id).where(
-                    ProviderCustomer.application_id == check.application_id,
-                    ProviderCustomer.organization_id == check.organization_id,
-                    ProviderCustomer.provider == provider.name,
-                    ProviderCustomer.account == provider.account,
-                )
-            )
-
-
 def account_key(provider: PaymentProvider) -> str:
     return f"{provider.name}:{provider.account}"
-
-
-async def write_grant(session: AsyncSession, account: str, grant: GrantSnapshot) -> bool:
-    """Bring our row up to what the provider says; False when customer or benefit are not ours.
-
-    The same benefit may come from several purchases: access ends only with the grant that we know as
-    the one that gives it. Heard of twice, nothing changes.
-    """
-    owner = (
-        await session.execute(
-            select(ProviderCustomer.application_id, ProviderCustomer.organization_id).where(
-                ProviderCustomer.provider == grant.provider,
-                ProviderCustomer.account == account,
-                ProviderCustomer.provider_customer_id == grant.provider_customer_id,
-            )
-        )
-    ).first()
-    if owner is None:
-        return False
-    key = f"{grant.provider}:{account}"
-    benefit_id: UUID | None = await session.scalar(
-        select(Benefit.id).where(
-            Benefit.application_id == owner.application_id,
-            Benefit.provider_benefit_ids[key].astext == grant.provider_benefit_id,
-        )
-    )
-    if benefit_id is None:
-        return False
-    status = GRANTED if grant.is_granted else REVOKED if grant.is_revoked else WAITING
-    statement = insert(BenefitGrant).values(
-        id=new_id(),
-        application_id=owner.application_id,
-        organization_id=owner.organization_id,
-        benefit_id=benefit_id,
-        provider=grant.provider,
-        provider_grant_id=grant.provider_grant_id,
-        status=status,
-        error_code=grant.error_code,
-        updated_at=func.now(),
-    )
-    names = ("provider", "provider_grant_id", "status", "error_code", "updated_at")
-    its_own = BenefitGrant.provider_grant_id == grant.provider_grant_id
-    better = BenefitGrant.status != GRANTED
-    if status == REVOKED:
-        better = BenefitGrant.provider_grant_id.is_(None) & (BenefitGrant.status == REVOKED)
-    await session.execute(
-        statement.on_conflict_do_update(
-            index_elements=[BenefitGrant.organization_id, BenefitGrant.benefit_id],
-            set_={name: statement.excluded[name] for name in names},
-            where=its_own | better,
-        )
-    )
-    return True

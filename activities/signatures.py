@@ -14,13 +14,16 @@ from temporalio import activity
 
 from models.commands import (
     AddPaymentMethodInput,
+    BenefitChange,
+    BenefitResult,
     DetachPaymentMethodInput,
     DetachPaymentMethodResult,
+    InboxEvent,
     PaymentMethodResult,
     ProviderEvents,
 )
 from models.outcomes import FallbackReason, Instrument, NextAction, OutcomeClass, ProviderName
-from models.purchase import PurchaseBatch, Terms
+from models.purchase import PurchaseBatch, PurchaseStatus, Terms
 from models.routing import RoutingDecision
 from models.snapshots import (
     Decline,
@@ -139,10 +142,9 @@ class AttemptFacts(_Message):
 
 
 class LateMoney(_Message):
-    """Provider events for a subscription or a purchase whose workflow has ended."""
+    """Provider events for a subscription whose workflow has ended."""
 
-    subscription_id: UUID | None = None
-    purchase_id: UUID | None = None
+    subscription_id: UUID
     events: ProviderEvents
     at: AwareDatetime
 
@@ -158,6 +160,17 @@ class BenefitCheck(_Message):
     organization_id: UUID
     product_id: UUID
     provider: ProviderName
+
+
+class PurchaseNews(_Message):
+    """Something moved at this provider after the purchase had come to its end: `events`, or what was
+    seen of `attempt_id` when it ended."""
+
+    purchase_id: UUID
+    provider: ProviderName
+    events: list[InboxEvent] = []
+    attempt_id: UUID | None = None
+    at: AwareDatetime
 
 
 class ProviderCalls(ABC):
@@ -232,6 +245,18 @@ class BenefitCalls(ABC):
     @activity.defn(name="check_benefits")
     @abstractmethod
     async def check_benefits(self, check: BenefitCheck) -> int: ...
+
+    @activity.defn(name="change_benefit")
+    @abstractmethod
+    async def change_benefit(self, change: BenefitChange) -> BenefitResult: ...
+
+
+class PurchaseCalls(ABC):
+    """Remote activities about the money of a purchase that has come to its end, on the same queues."""
+
+    @activity.defn(name="follow_purchase")
+    @abstractmethod
+    async def follow_purchase(self, news: PurchaseNews) -> PurchaseStatus: ...
 
 
 class Records(ABC):

@@ -33,6 +33,8 @@ from api.problems import log_unexpected
 from models.commands import (
     TASK_QUEUE,
     AddPaymentMethodInput,
+    BenefitChange,
+    BenefitResult,
     Command,
     CommandResult,
     DetachPaymentMethodInput,
@@ -42,6 +44,7 @@ from models.commands import (
     ProviderEvents,
     PurchaseInput,
     SubscriptionInput,
+    benefit_workflow_id,
     detach_workflow_id,
     payment_method_workflow_id,
     purchase_workflow_id,
@@ -235,6 +238,35 @@ class Commands:
             _log.error("detaching a payment method failed", workflow_id=workflow_id)
         return None
 
+    async def change_benefit(self, change: BenefitChange) -> BenefitResult | None:
+        """Have a benefit given or taken away; None when that goes on beyond our patience.
+
+        Raises Unavailable when it cannot be said to have begun. Safe to repeat, also after it ended.
+        """
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self.wait_seconds
+
+        async def start() -> WorkflowUpdateHandle[BenefitResult]:
+            async with _watched(_changing_benefit(change)) as operation:
+                return await self.client.start_update_with_start_workflow(
+                    "change",
+                    change,
+                    start_workflow_operation=operation,
+                    wait_for_stage=WorkflowUpdateStage.ACCEPTED,
+                    id=str(change.change_id),
+                    result_type=BenefitResult,
+                )
+
+        try:
+            update = await self._within(self.wait_seconds, start)
+        except TemporalAway:
+            raise Unavailable("It was not begun. Send the request again.") from None
+        try:
+            return await self._within(deadline - loop.time(), update.result)
+        except (TemporalAway, WorkflowGone) as reason:
+            _log.info("benefit is changed later", reason=str(reason))
+        return None
+
     async def signal_events(self, workflow_id: str, events: ProviderEvents) -> None:
         """Raises WorkflowGone when nobody is there to hear, TemporalAway when it was not stored."""
         handle = self.client.get_workflow_handle(workflow_id)
@@ -316,6 +348,24 @@ async def _starting(
         search_attributes=attributes,
         static_summary=summary_of(terms),
     )
+    async with _watched(operation):
+        yield operation
+
+
+def _changing_benefit(change: BenefitChange) -> WithStartWorkflowOperation[object, object]:
+    return WithStartWorkflowOperation(
+        "BenefitWorkflow",
+        id=benefit_workflow_id(change.organization_id, change.benefit_id),
+        task_queue=TASK_QUEUE,
+        id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+        static_summary=f"A benefit at {change.provider}",
+    )
+
+
+@asynccontextmanager
+async def _watched(
+    operation: WithStartWorkflowOperation[object, object],
+) -> AsyncIterator[WithStartWorkflowOperation[object, object]]:
     # The operation keeps the error of a failed start for whoever asks for its handle. Somebody has to,
     # or asyncio logs it as lost.
     handle = asyncio.ensure_future(operation.workflow_handle())

@@ -23,7 +23,7 @@ from sqlalchemy.dialects.postgresql import INTERVAL
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute
 
-from activities.shop import write_grant
+from activities.benefits import write_grant
 from api.clock import now
 from api.commands import Commands
 from api.context import ApiContext
@@ -185,7 +185,7 @@ async def _applied_here(session: AsyncSession, event: ProviderEvent) -> bool:
     that settles the event, also long after the purchase has ended."""
     if event.kind is not EventKind.BENEFIT or event.grant is None:
         return False
-    return await write_grant(session, event.account, event.grant)
+    return await write_grant(session, event.account, event.grant, now())
 
 
 async def _claim(session: AsyncSession) -> tuple[list[DueEvent], list[UUID]]:

@@ -20,6 +20,10 @@ TAGS: list[dict[str, Any]] = [
     {"name": "Organizations", "description": "The customers that are billed."},
     {"name": "Plans", "description": "What is sold, and for how much."},
     {"name": "Products", "description": "What is sold once, and the benefits that come with it."},
+    {
+        "name": "Benefits",
+        "description": "What organizations have of what was sold, given and taken away without a sale.",
+    },
     {"name": "Payment methods", "description": "Cards, kept as tokens by the providers."},
     {"name": "Subscriptions", "description": "Opened, commanded and read here."},
     {"name": "Purchases", "description": "Products bought on a page that a provider hosts."},

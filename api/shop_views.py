@@ -127,6 +127,34 @@ class GrantedBenefitView(BaseModel):
     error_code: str | None
 
 
+class OrganizationBenefitView(BaseModel):
+    """`status`: waiting (for the provider, or for the customer: `error_code` says why), granted or
+    revoked; null when the organization never had it."""
+
+    model_config = _shown(
+        sent=False,
+        benefit_id="01890a5d-ac96-774b-bcce-b302099a8074",
+        organization_id="01890a5d-ac96-774b-bcce-b302099a8057",
+        type="custom",
+        description="Thank you",
+        status="granted",
+        provider="polar",
+        error_code=None,
+        purchase_id=None,
+        updated_at="2026-11-22T18:00:01Z",
+    )
+
+    benefit_id: UUID
+    organization_id: UUID
+    type: str
+    description: str
+    status: str | None
+    provider: str | None
+    error_code: str | None
+    purchase_id: UUID | None
+    updated_at: datetime | None
+
+
 class PurchaseView(BaseModel):
     """`status`: pending, paid, expired, refunded or failed. `next_action` leads to the page."""
 
@@ -229,6 +257,22 @@ def _granted(benefit: Benefit, grant: BenefitGrant | None) -> GrantedBenefitView
         status=grant.status if grant else None,
         provider=grant.provider if grant else None,
         error_code=grant.error_code if grant else None,
+    )
+
+
+def organization_benefit(
+    organization_id: UUID, benefit: Benefit, grant: BenefitGrant | None
+) -> OrganizationBenefitView:
+    return OrganizationBenefitView(
+        benefit_id=benefit.id,
+        organization_id=organization_id,
+        type=benefit.type,
+        description=benefit.description,
+        status=grant.status if grant else None,
+        provider=grant.provider if grant else None,
+        error_code=grant.error_code if grant else None,
+        purchase_id=grant.purchase_id if grant else None,
+        updated_at=grant.updated_at if grant else None,
     )
 
 

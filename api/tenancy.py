@@ -45,5 +45,6 @@ _WORDS = {
     "subscriptions": "subscription",
     "invoices": "invoice",
     "products": "product",
+    "benefits": "benefit",
     "purchases": "purchase",
 }

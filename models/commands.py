@@ -43,6 +43,10 @@ def detach_workflow_id(payment_method_id: UUID) -> str:
     return f"payment-method/{payment_method_id}/detach"
 
 
+def benefit_workflow_id(organization_id: UUID, benefit_id: UUID) -> str:
+    return f"benefit/{organization_id}/{benefit_id}"
+
+
 class SubscriptionInput(BaseModel):
     """The argument of SubscriptionWorkflow, at its start and at every continue-as-new."""
 
@@ -143,3 +147,23 @@ class DetachPaymentMethodResult(BaseModel):
     subscription_ids: list[UUID] = []
     replaced_by: UUID | None = None
     failure_code: str | None = None
+
+
+class BenefitChange(Command):
+    """Update `change` of BenefitWorkflow: give the benefit, or take it away. `change_id` is its update id
+    too."""
+
+    change_id: UUID
+    application_id: UUID
+    organization_id: UUID
+    benefit_id: UUID
+    provider: ProviderName
+    granted: bool
+
+
+class BenefitResult(BaseModel):
+    """`refusal` says why nothing changed: granted_by_purchase, not_granted, provider_not_configured, or
+    refused by the provider, whose word on it is `detail`."""
+
+    refusal: str | None = None
+    detail: str | None = None

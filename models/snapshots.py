@@ -126,6 +126,7 @@ class GrantSnapshot(_Snapshot):
     error_code: str | None = None
     granted_at: AwareDatetime | None = None
     revoked_at: AwareDatetime | None = None
+    changed_at: AwareDatetime | None = None  # By the provider's clock: which of two words is later.
 
 
 class RefundSnapshot(_Snapshot):

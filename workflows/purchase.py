@@ -16,10 +16,9 @@ with workflow.unsafe.imports_passed_through():
         AttemptResult,
         BenefitCalls,
         BenefitCheck,
-        InboxRecords,
         IssuePayment,
-        LateMoney,
         PendingPaymentResult,
+        PurchaseNews,
         Records,
         RouteRequest,
     )
@@ -43,6 +42,7 @@ with workflow.unsafe.imports_passed_through():
     from models.states import InvoiceStatus
     from workflows.collecting import resolve, seconds
     from workflows.desk import paid_at
+    from workflows.late_payment import follow_purchase, news_by_provider
     from workflows.options import (
         READ_RETRY,
         READ_TIMEOUT,
@@ -88,6 +88,15 @@ class PurchaseWorkflow:
         news = await self._collect(candidates) if candidates else None
         await self._settle(news)
         self._answered = True
+        if news is not None and _was_refunded(news.attempt):
+            await self._follow(
+                PurchaseNews(
+                    purchase_id=self._terms.purchase_id,
+                    provider=news.attempt.provider,
+                    attempt_id=news.attempt.attempt_id,
+                    at=workflow.now(),
+                )
+            )
         await self._book_late()
         if self._desk.status is PurchaseStatus.PAID and self._desk.provider in BENEFIT_PROVIDERS:
             await self._see_benefits_arrive(self._desk.provider)
@@ -280,24 +289,23 @@ class PurchaseWorkflow:
                 return
 
     async def _book_late(self) -> None:
-        """Events that no page's workflow could hear: money in them is new only when it was paid on
-        another page than the one that counts, and stays in sight as unapplied."""
-        if not self._events:
-            return
-        events, self._events = self._events, []
-        await workflow.execute_local_activity_method(
-            InboxRecords.record_late_money,
-            LateMoney(
-                purchase_id=self._terms.purchase_id,
-                events=ProviderEvents(events=events),
-                at=workflow.now(),
-            ),
-            start_to_close_timeout=RECORD_TIMEOUT,
-            retry_policy=RECORD_RETRY,
-            summary="book money that this purchase did not ask for",
-        )
+        """Events that no page's workflow could hear: refunds, and money that was paid on another page than
+        the one that counts, which stays in sight as unapplied."""
+        while self._events:
+            events, self._events = self._events, []
+            for news in news_by_provider(self._terms.purchase_id, events, workflow.now()):
+                await self._follow(news)
+
+    async def _follow(self, news: PurchaseNews) -> None:
+        """From here on the row is written there, not at the desk: it has come to its end."""
+        self._desk.status = await follow_purchase(news)
 
 
 def _may_try_again(attempt: AttemptResult) -> bool:
     away = attempt.fallback_reason is not None or attempt.reason in UNDONE_REASONS
     return attempt.outcome is OutcomeClass.NOT_ATTEMPTED and away
+
+
+def _was_refunded(attempt: AttemptResult) -> bool:
+    """Paid and paid back before anybody here had heard of the payment."""
+    return attempt.payment is not None and attempt.payment.amount_refunded_minor > 0

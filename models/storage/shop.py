@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint
+from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.storage.base import Base, new_id
@@ -65,7 +65,8 @@ class Purchase(Base):
 
 
 class BenefitGrant(Base):
-    """Whether an organization has a benefit, and through whom."""
+    """Whether an organization has a benefit, and through whom. `grants` is the latest that was heard of
+    each of the provider's grants (models.benefits.HeardGrant); the other columns are what follows."""
 
     __tablename__ = "benefit_grants"
     __table_args__ = (UniqueConstraint("organization_id", "benefit_id"),)
@@ -79,4 +80,6 @@ class BenefitGrant(Base):
     provider_grant_id: Mapped[str | None]
     status: Mapped[str]  # granted | waiting | revoked
     error_code: Mapped[str | None]
+    grants: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
+    version: Mapped[int] = mapped_column(server_default=text("0"))  # Counts what the app was told.
     updated_at: Mapped[datetime]

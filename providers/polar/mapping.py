@@ -190,6 +190,7 @@ class PolarGrant(_Tolerant):
     order_id: str | None = None
     subscription_id: str | None = None
     created_at: Time | None = None
+    modified_at: Time | None = None
     is_granted: bool = False
     is_revoked: bool = False
     granted_at: Time | None = None
@@ -336,6 +337,7 @@ def grant_snapshot(grant: PolarGrant) -> GrantSnapshot:
         error_code=grant.error.type if grant.error is not None else None,
         granted_at=grant.granted_at,
         revoked_at=grant.revoked_at,
+        changed_at=grant.modified_at or grant.created_at,
     )
 
 

@@ -34,11 +34,11 @@ class Place(NamedTuple):
     operation: str
     mode: FaultMode
 
-    count: int | None = 1  # None: it lasts.
+    times: int | None = 1  # None: it lasts.
 
     def fault(self) -> Fault:
         return Fault(
-            provider=self.provider, operation=self.operation, mode=self.mode, count=self.count
+            provider=self.provider, operation=self.operation, mode=self.mode, count=self.times
         )
 
     def __str__(self) -> str:
