@@ -94,6 +94,17 @@ class Settings(BaseSettings):
     api_key_pepper: SecretStr = Field(
         SecretStr("abono-development-pepper"),
         alias="ABONO_API_KEY_PEPPER",
+    # One call is one activity: up to six requests, most to different endpoints. Stripe takes 25 requests
+    # a second per endpoint, Polar 500 a minute, and Conekta publishes no number.
+    stripe_calls_per_second: float = Field(
+        20.0, alias="ABONO_STRIPE_CALLS_PER_SECOND", gt=0, allow_inf_nan=False
+    )
+    conekta_calls_per_second: float = Field(
+        10.0, alias="ABONO_CONEKTA_CALLS_PER_SECOND", gt=0, allow_inf_nan=False
+    )
+    polar_calls_per_second: float = Field(
+        2.0, alias="ABONO_POLAR_CALLS_PER_SECOND", gt=0, allow_inf_nan=False
+    )
         description="Secret under which API keys are hashed at rest; set your own in production",
     )
     body_max_bytes: int = Field(1_048_576, alias="ABONO_BODY_MAX_BYTES", ge=1024)

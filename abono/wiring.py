@@ -52,6 +52,15 @@ def build_providers(settings: Settings) -> ProviderRegistry:
 
 
 async def connect_temporal(settings: Settings, *, lazy: bool = True) -> Client:
+def call_rates(settings: Settings) -> dict[ProviderName, float]:
+    """Calls per second that each provider gets, over all workers together."""
+    return {
+        ProviderName.STRIPE: settings.stripe_calls_per_second,
+        ProviderName.CONEKTA: settings.conekta_calls_per_second,
+        ProviderName.POLAR: settings.polar_calls_per_second,
+    }
+
+
     """A client with the converter that every process shares. `lazy` connects on first use, so that
     the API starts, and accepts webhooks, while Temporal is away."""
     return await Client.connect(
