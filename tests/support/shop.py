@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,10 +13,13 @@ from temporalio.common import WorkflowIDConflictPolicy
 from models.commands import (
     TASK_QUEUE,
     CommandResult,
+    InboxEvent,
     Open,
+    ProviderEvents,
     PurchaseInput,
     purchase_workflow_id,
 )
+from models.outcomes import ProviderName
 from models.purchase import PurchaseTerms
 from models.storage.tables import (
     Benefit,
@@ -26,7 +30,9 @@ from models.storage.tables import (
     Purchase,
     new_id,
 )
+from providers.protocol import RefundDraft
 from tests.support.world import World
+from workflows.late_payment import LatePaymentWorkflow
 from workflows.purchase import PurchaseWorkflow
 
 
@@ -135,3 +141,43 @@ async def pay_page(world: World, attempt: ChargeAttempt) -> dict[str, Any]:
     simulator = getattr(world.sandbox.state, attempt.provider)
     answer: dict[str, Any] = await simulator.pay(attempt.provider_object_id, None)
     return answer
+
+
+async def give_back(world: World, attempt: ChargeAttempt, amount_minor: int) -> None:
+    """Somebody refunds at the provider, and not through the engine."""
+    provider = world.providers.get(ProviderName(attempt.provider))
+    assert provider is not None
+    assert attempt.provider_object_id is not None
+    await provider.refund(
+        RefundDraft(
+            refund_id=str(new_id()),
+            provider_payment_id=attempt.provider_object_id,
+            amount_minor=amount_minor,
+            currency=attempt.currency,
+            reason="requested_by_customer",
+            already_refunded_minor=0,
+        )
+    )
+
+
+def told_by(world: World, terms: PurchaseTerms, provider: str, *types: str) -> ProviderEvents:
+    """The webhooks of these types that the sandbox has made so far, as the engine reads them and as the
+    dispatcher addresses them."""
+    reader = world.providers.get(ProviderName(provider))
+    assert reader is not None
+    events = []
+    for record in world.core.webhooks.events:
+        if record["provider"] == provider and record["body"]["type"] in types:
+            raw = json.dumps(record["body"], separators=(",", ":")).encode()
+            signed = world.core.webhooks.signers[provider](raw)
+            event = reader.parse_webhook(raw, {key.lower(): signed[key] for key in signed})
+            owned = event.model_copy(update={"purchase_id": str(terms.purchase_id)})
+            events.append(InboxEvent(id=new_id(), event=owned))
+    return ProviderEvents(events=events)
+
+
+async def hear_late(world: World, events: ProviderEvents) -> None:
+    """As the dispatcher does for what comes after the end."""
+    await world.client.execute_workflow(
+        LatePaymentWorkflow.run, events, id=f"late/{new_id()}", task_queue=TASK_QUEUE
+    )

@@ -327,6 +327,7 @@ async def open_world(
             CONEKTA_WEBHOOK_PUBLIC_KEYS=app.state.conekta.public_key_pem,
             POLAR_API_KEY="polar_oat_sandbox",
             POLAR_API_BASE=f"{sandbox_url}/polar",
+            POLAR_WEBHOOK_SECRET=app.state.core.config.polar_webhook_secret,
             ABONO_PROVIDER_TIMEOUT_SECONDS=PROVIDER_TIMEOUT_SECONDS,
         )
         engine = make_engine(sqlalchemy_url(database_url), pool_size=5)
