@@ -13,8 +13,9 @@ from rich.console import Console
 
 from abono.demo.checks import StepFailed
 from abono.demo.engine import Engine, Places
+from abono.demo.scene import Scene
 from abono.demo.stack import Stage, restarted, stage
-from abono.demo.story import STORY, Scene
+from abono.demo.story import STORY
 from abono.demo.telling import Telling, make_console
 from abono.demo.world import World
 

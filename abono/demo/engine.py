@@ -18,7 +18,15 @@ import httpx
 from pydantic import BaseModel, ValidationError
 
 from abono.demo.checks import StepFailed
-from abono.demo.views import Invoice, Organization, PaymentMethod, Plan, Subscription
+from abono.demo.views import (
+    Breaker,
+    Invoice,
+    Organization,
+    PaymentMethod,
+    Plan,
+    Provider,
+    Subscription,
+)
 from abono.dev.info import StackInfo
 from models.money import Money
 
@@ -74,6 +82,7 @@ class Engine:
         self._run = run
         self._wishes = 0
         self._admin_key = info.admin_api_key
+        self._providers = f"{info.api_url}/api/v1/providers"
         self._client = httpx.AsyncClient(
             base_url=f"{info.api_url}/api/v1/billing",
             headers={"Authorization": f"Bearer {info.api_key}"},
@@ -171,6 +180,21 @@ class Engine:
             Subscription.summary,
             self.places.of(subscription),
         )
+
+    async def breaker(self, provider: str) -> Breaker:
+        """The circuit breaker of this provider's account, as operators see it."""
+        where = self.places.of_logs("api")
+        page = await self._get(self._providers, {}, where)
+        rows = [_read(Provider, row, where) for row in page["data"]]
+        found = [breaker for row in rows if row.name == provider for breaker in row.breakers]
+        if len(found) != 1:
+            raise StepFailed(f"one circuit breaker of {provider}", str(len(found)), where)
+        return found[0]
+
+    async def reset_breaker(self, provider: str) -> Answer[Breaker]:
+        """Let the next call probe. Needs the administrator's key."""
+        path = f"{self._providers}/{provider}/breaker/reset"
+        return await self._post(path, None, Breaker, key=self._admin_key)
 
     async def invoices(self, subscription: Subscription) -> list[Invoice]:
         """With their payments, newest first."""

@@ -3,64 +3,32 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from abono.demo.checks import Account, Promise, StepFailed, balance, expect
-from abono.demo.engine import Answer, Engine
-from abono.demo.telling import Telling
-from abono.demo.views import Organization, PaymentMethod, Plan, Subscription
-from abono.demo.wording import MEXICO_CITY, amount, in_groups, local_day
-from abono.demo.world import World
+from abono.demo.checks import Account, StepFailed, balance, expect
+from abono.demo.engine import Answer
+from abono.demo.outage import conekta_is_down
+from abono.demo.scene import (
+    MXN_PRICE,
+    NOTHING,
+    USD_PRICE,
+    Chapter,
+    Part,
+    Scene,
+    active_until,
+    has_status,
+    moved_on,
+    pays,
+    reference_of,
+    shown,
+    shown_card,
+    voucher_for,
+)
+from abono.demo.views import Organization, Subscription
+from abono.demo.wording import amount, local_day
 from models.money import Money
 
-USD_PRICE = Money(amount_minor=1_900, currency="USD")
-MXN_PRICE = Money(amount_minor=19_900, currency="MXN")
-NOTHING = Money(amount_minor=0, currency="MXN")
 AUSTIN = "America/Chicago"
-
-
-@dataclass(frozen=True)
-class Part:
-    """Somebody in the story, and what must have become of the subscription in the end."""
-
-    promise: Promise
-    subscription: Subscription
-
-
-@dataclass
-class Scene:
-    """What the chapters share. `cast` fills up as people come in."""
-
-    engine: Engine
-    world: World
-    telling: Telling
-    plan: Plan | None = None
-    cast: list[Part] = field(default_factory=list)
-
-    @property
-    def pro(self) -> Plan:
-        if self.plan is None:
-            raise StepFailed("a plan on sale", "none")
-        return self.plan
-
-    def where(self, subscription: Subscription) -> tuple[str, ...]:
-        return self.engine.places.of(subscription)
-
-    async def subscribe(
-        self, organization: Organization, pays_by: str, *, ends: str, paid: Money
-    ) -> Answer[Subscription]:
-        answer = await self.engine.subscribe(organization, self.pro, pays_by)
-        name = organization.name.split()[0]
-        self.cast.append(Part(Promise(name, pays_by, ends, paid), answer.value))
-        return answer
-
-
-@dataclass(frozen=True)
-class Chapter:
-    title: str
-    play: Callable[[Scene], Awaitable[None]]
 
 
 # 1 -------------------------------------------------------------------------------------------
@@ -78,12 +46,12 @@ async def austin(scene: Scene) -> None:
     engine, telling = scene.engine, scene.telling
     abby = await engine.create_organization("Abby Walker", country="US", time_zone=AUSTIN)
     card = await engine.add_card(abby, "pm_card_visa")
-    telling.say("Abby", f"in Austin, Texas, adds her card, {_shown_card(card)}")
+    telling.say("Abby", f"in Austin, Texas, adds her card, {shown_card(card)}")
     three_months = Money(amount_minor=3 * USD_PRICE.amount_minor, currency=USD_PRICE.currency)
     answer = await scene.subscribe(abby, "card", ends="active", paid=three_months)
-    opened = await engine.until(answer.value, "her subscription to be active", _is("active"))
+    opened = await engine.until(answer.value, "her subscription to be active", has_status("active"))
     price = amount(opened.amount_minor, opened.currency)
-    telling.say("Abby", f"subscribes to Pro for {price} a month → {_active_until(opened, AUSTIN)}")
+    telling.say("Abby", f"subscribes to Pro for {price} a month → {active_until(opened, AUSTIN)}")
     telling.link(engine.places.workflow(opened.workflow_id))
     await _renewed(scene, opened)
 
@@ -92,11 +60,13 @@ async def _renewed(scene: Scene, opened: Subscription) -> None:
     telling = scene.telling
     await scene.world.renew(opened, "paid")
     renewed = await scene.engine.until(
-        opened, "the renewal to be booked: active, a period further", _moved_on(opened)
+        opened, "the renewal to be booked: active, a period further", moved_on(opened)
     )
-    telling.say("Stripe", f"a month later charges her card → {_active_until(renewed, AUSTIN)}")
+    telling.say("Stripe", f"a month later charges her card → {active_until(renewed, AUSTIN)}")
     await scene.world.renew(opened, "failed")
-    late = await scene.engine.until(opened, "past_due after the declined renewal", _is("past_due"))
+    late = await scene.engine.until(
+        opened, "past_due after the declined renewal", has_status("past_due")
+    )
     telling.say("Stripe", "one more month, and her bank declines → [yellow]past_due[/]")
     await _recovered(scene, renewed, late)
 
@@ -109,9 +79,9 @@ async def _recovered(scene: Scene, renewed: Subscription, late: Subscription) ->
     abby = await engine.organization_of(late)
     card = await engine.add_card(abby, "pm_card_mastercard")
     await engine.retry(late, card)
-    telling.say("Abby", f"adds a {_shown_card(card)} and asks to be charged again")
-    saved = await engine.until(late, "active again, the missed period paid", _moved_on(renewed))
-    telling.say("Stripe", f"charges the new card → {_active_until(saved, AUSTIN)}")
+    telling.say("Abby", f"adds a {shown_card(card)} and asks to be charged again")
+    saved = await engine.until(late, "active again, the missed period paid", moved_on(renewed))
+    telling.say("Stripe", f"charges the new card → {active_until(saved, AUSTIN)}")
 
 
 # 3 -------------------------------------------------------------------------------------------
@@ -126,38 +96,38 @@ async def mexico_city(scene: Scene) -> None:
 
 async def _beatriz_pays(scene: Scene) -> None:
     telling = scene.telling
-    subscription = await _voucher_for(scene, "Beatriz Luna", ends="active", paid=MXN_PRICE)
+    subscription = await voucher_for(scene, "Beatriz Luna", ends="active", paid=MXN_PRICE)
     telling.say("Beatriz", "in Mexico City, wants to pay Pro in cash: here is her voucher")
     telling.link(scene.engine.places.workflow(subscription.workflow_id))
     if subscription.next_action is not None:
         telling.slip("Beatriz Luna", subscription.next_action)
-    await _pays(scene, "Beatriz", subscription, "pays it at an OXXO")
+    await pays(scene, "Beatriz", subscription, "pays it at an OXXO")
 
 
 async def _carlos_is_late(scene: Scene) -> None:
     telling = scene.telling
-    first = await _voucher_for(scene, "Carlos Vega", ends="active", paid=MXN_PRICE)
-    telling.say("Carlos", f"gets voucher {_shown(first)} and forgets it on the kitchen table")
+    first = await voucher_for(scene, "Carlos Vega", ends="active", paid=MXN_PRICE)
+    telling.say("Carlos", f"gets voucher {shown(first)} and forgets it on the kitchen table")
     telling.link(scene.engine.places.workflow(first.workflow_id))
-    await scene.world.expire(_reference(first))
+    await scene.world.expire(reference_of(first))
     second = await scene.engine.until(
         first,
-        f"a new voucher with another reference than {_reference(first)}",
-        lambda now: now.reference not in {None, _reference(first)},
+        f"a new voucher with another reference than {reference_of(first)}",
+        lambda now: now.reference not in {None, reference_of(first)},
     )
-    await scene.world.until_status(first, _reference(first), "expired")
-    telling.say("Abono", f"sees it expire at Conekta and issues another: {_shown(second)}")
-    await _pays(scene, "Carlos", second, "pays the new one")
+    await scene.world.until_status(first, reference_of(first), "expired")
+    telling.say("Abono", f"sees it expire at Conekta and issues another: {shown(second)}")
+    await pays(scene, "Carlos", second, "pays the new one")
 
 
 async def _diana_cancels(scene: Scene) -> None:
     telling = scene.telling
-    opened = await _voucher_for(scene, "Diana Soto", ends="canceled", paid=NOTHING)
-    telling.say("Diana", f"gets voucher {_shown(opened)}, thinks again and cancels")
+    opened = await voucher_for(scene, "Diana Soto", ends="canceled", paid=NOTHING)
+    telling.say("Diana", f"gets voucher {shown(opened)}, thinks again and cancels")
     telling.link(scene.engine.places.workflow(opened.workflow_id))
     await scene.engine.cancel(opened)
-    await scene.engine.until(opened, "her subscription to be canceled", _is("canceled"))
-    await scene.world.until_status(opened, _reference(opened), "canceled")
+    await scene.engine.until(opened, "her subscription to be canceled", has_status("canceled"))
+    await scene.world.until_status(opened, reference_of(opened), "canceled")
     telling.say("Abono", "voids it at Conekta: nobody can pay it by mistake → [red]canceled[/]")
 
 
@@ -169,9 +139,9 @@ async def _elena_transfers(scene: Scene) -> None:
         answer.value, "a CLABE to transfer to", lambda now: now.reference is not None
     )
     bank = asked.next_action.bank if asked.next_action else None
-    telling.say("Elena", f"prefers a bank transfer (SPEI): CLABE {_shown(asked)}, {bank}")
+    telling.say("Elena", f"prefers a bank transfer (SPEI): CLABE {shown(asked)}, {bank}")
     telling.link(engine.places.workflow(asked.workflow_id))
-    await _pays(scene, "Elena", asked, "sends it from her phone")
+    await pays(scene, "Elena", asked, "sends it from her phone")
 
 
 # 4 -------------------------------------------------------------------------------------------
@@ -209,8 +179,8 @@ async def _survive(scene: Scene, organization: Organization) -> None:
         answer.value, "the voucher to be found", lambda now: now.reference is not None
     )
     await _one_live_voucher(scene, found)
-    telling.say("Abono", f"has asked Conekta: {name} has one live voucher, {_shown(found)}")
-    await _pays(scene, name, found, "pays it")
+    telling.say("Abono", f"has asked Conekta: {name} has one live voucher, {shown(found)}")
+    await pays(scene, name, found, "pays it")
 
 
 def _honest(scene: Scene, name: str, answer: Answer[Subscription]) -> str:
@@ -235,7 +205,7 @@ async def _one_live_voucher(scene: Scene, subscription: Subscription) -> None:
     )
 
 
-# 5 -------------------------------------------------------------------------------------------
+# 6 -------------------------------------------------------------------------------------------
 
 
 async def the_books(scene: Scene) -> None:
@@ -259,71 +229,11 @@ async def _account(scene: Scene, part: Part) -> Account:
     )
 
 
-# Shared --------------------------------------------------------------------------------------
-
-
-async def _voucher_for(scene: Scene, customer: str, *, ends: str, paid: Money) -> Subscription:
-    """Somebody subscribes with OXXO and has a voucher in hand."""
-    organization = await scene.engine.create_organization(customer, country="MX")
-    answer = await scene.subscribe(organization, "oxxo", ends=ends, paid=paid)
-    subscription = await scene.engine.until(
-        answer.value, "a voucher to pay", lambda now: now.reference is not None
-    )
-    if subscription.fallback is not None:
-        other = subscription.fallback.fallback_provider.capitalize()
-        scene.telling.say("Abono", f"could not reach Conekta, so {other} issues this voucher")
-    else:
-        found, where = subscription.provider, scene.where(subscription)
-        expect(found == "conekta", "a voucher from Conekta", found, where)
-    return subscription
-
-
-async def _pays(scene: Scene, name: str, subscription: Subscription, how: str) -> None:
-    await scene.world.pay(_reference(subscription))
-    paid = await scene.engine.until(
-        subscription, f"{name}'s payment to make the subscription active", _is("active")
-    )
-    scene.telling.say(name, f"{how} → {_active_until(paid, MEXICO_CITY)}")
-
-
-def _is(status: str) -> Callable[[Subscription], bool]:
-    return lambda now: now.status == status
-
-
-def _moved_on(earlier: Subscription) -> Callable[[Subscription], bool]:
-    """Active, and paid for longer than it was."""
-    before = earlier.current_period_end
-
-    def further(now: Subscription) -> bool:
-        end = now.current_period_end
-        return now.status == "active" and before is not None and end is not None and end > before
-
-    return further
-
-
-def _active_until(subscription: Subscription, time_zone: str) -> str:
-    end = subscription.current_period_end
-    if end is None:
-        return "[green]active[/]"
-    return f"[green]active[/] until {local_day(end, time_zone)}"
-
-
-def _reference(subscription: Subscription) -> str:
-    return subscription.reference or ""
-
-
-def _shown_card(card: PaymentMethod) -> str:
-    return f"{(card.brand or 'card').capitalize()} •••• {card.last4}"
-
-
-def _shown(subscription: Subscription) -> str:
-    return f"[bold]{in_groups(_reference(subscription))}[/]"
-
-
 STORY = (
     Chapter("The price list", price_list),
     Chapter("Austin: a card, through Stripe", austin),
     Chapter("Mexico City: cash and transfers, through Conekta", mexico_city),
     Chapter("Two answers get lost", lost_answers),
+    Chapter("Conekta is down, and comes back", conekta_is_down),
     Chapter("The books", the_books),
 )

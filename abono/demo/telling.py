@@ -31,6 +31,9 @@ _STYLES = {
     "Elena": "bright_magenta",
     "Fernando": "bright_yellow",
     "Gabriela": "bright_green",
+    "Hugo": "bright_cyan",
+    "Mateo": "magenta",
+    "Conekta": "red",
     "Abono": "bold cyan",
 }
 _OTHER_STYLE = "white"

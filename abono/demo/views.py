@@ -59,6 +59,9 @@ class Fallback(_View):
     fallback_provider: str
     reason: str
 
+    def told(self) -> str:
+        return f"{self.attempted_provider} → {self.fallback_provider}: {self.reason}"
+
 
 class Subscription(_View):
     id: str
@@ -84,6 +87,17 @@ class Subscription(_View):
         waiting = f", waiting for {self.next_action.type}" if self.next_action else ""
         paid = f", period until {self.current_period_end}" if self.current_period_end else ""
         return f"{self.status} at {self.provider or 'no provider yet'}{waiting}{paid}"
+
+
+class Breaker(_View):
+    state: str
+    failures: int
+    last_reason: str | None
+
+
+class Provider(_View):
+    name: str
+    breakers: list[Breaker]
 
 
 class Payment(_View):

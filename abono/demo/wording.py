@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
@@ -40,6 +41,11 @@ def amount(amount_minor: int, currency: str) -> str:
 def in_groups(digits: str) -> str:
     """`9312 7172 4114 03`: as people read it out."""
     return " ".join(digits[i : i + 4] for i in range(0, len(digits), 4))
+
+
+def in_words(names: Sequence[str]) -> str:
+    """`Ines, Jorge and Karla`."""
+    return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else "".join(names)
 
 
 def barcode(digits: str) -> str:

@@ -38,6 +38,10 @@ class World:
     async def clear_faults(self) -> None:
         await self._send("DELETE", "/faults")
 
+    async def go_down(self, provider: str) -> None:
+        """It answers 503 to every call, until the faults are cleared."""
+        await self._send("POST", "/faults", {"provider": provider, "mode": "down"})
+
     async def lose_answer(self, provider: str, operation: str) -> None:
         """The next such call is carried out, and its answer never arrives."""
         fault = {

@@ -113,6 +113,30 @@ async def test_what_becomes_so_is_waited_for() -> None:
     assert statuses == []
 
 
+async def test_a_circuit_is_read_and_reset_as_operators_do() -> None:
+    seen: list[tuple[str, str, str]] = []
+
+    def answer(request: Request) -> Response:
+        seen.append((request.method, request.url.path, request.headers["Authorization"]))
+        breaker = {"state": "open", "failures": 5, "last_reason": "http_503"}
+        if request.method == "POST":
+            return JSONResponse(breaker | {"state": "half_open"})
+        names = ("stripe", "conekta")
+        return JSONResponse({"data": [{"name": name, "breakers": [breaker]} for name in names]})
+
+    async with engine_against(answer) as engine:
+        found = await engine.breaker("conekta")
+        after = (await engine.reset_breaker("conekta")).value
+        with pytest.raises(StepFailed):
+            await engine.breaker("polar")
+    assert (found.state, found.failures, found.last_reason) == ("open", 5, "http_503")
+    assert after.state == "half_open"
+    assert seen[:2] == [
+        ("GET", "/api/v1/providers", "Bearer key"),
+        ("POST", "/api/v1/providers/conekta/breaker/reset", "Bearer admin"),
+    ]
+
+
 async def test_nobody_there(impatient: None) -> None:
     info = StackInfo("http://127.0.0.1:9", "key", "admin", "", "", "default", "", "")
     engine = Engine(info, PLACES, "run1")

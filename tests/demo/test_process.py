@@ -25,6 +25,12 @@ Diana OXXO, Conekta 0.00 MXN – 199.00 0.00 MXN ✓ canceled
 Elena SPEI, Conekta 199.00 MXN – – 199.00 MXN ✓ active
 Fernando OXXO, Conekta 199.00 MXN – – 199.00 MXN ✓ active
 Gabriela OXXO, Conekta 199.00 MXN – – 199.00 MXN ✓ active
+Hugo OXXO, Stripe 199.00 MXN – – 199.00 MXN ✓ active
+Ines OXXO, Stripe 199.00 MXN – – 199.00 MXN ✓ active
+Jorge OXXO, Stripe 199.00 MXN – – 199.00 MXN ✓ active
+Karla OXXO, Stripe 199.00 MXN – – 199.00 MXN ✓ active
+Luis OXXO, Stripe 199.00 MXN – – 199.00 MXN ✓ active
+Mateo OXXO, Conekta 199.00 MXN – – 199.00 MXN ✓ active
 """
 OTHERS = ("ABONO_", "TEMPORAL_", "STRIPE_", "CONEKTA_", "POLAR_", "DATABASE_")
 
@@ -84,7 +90,7 @@ async def test_the_story_survives_a_killed_worker(tmp_path: Path) -> None:
     output = "".join(lines)
     assert code == 0, output
     assert rows(output) == BOOKS
-    assert "57.00 USD and 995.00 MXN charged; the invoices say the same" in output
+    assert "57.00 USD and 2,189.00 MXN charged; the invoices say the same" in output
     assert "Killed in the middle and started again: worker. Nothing was lost." in output
     # What was started for the story is gone.
     assert not info_file(home).exists()

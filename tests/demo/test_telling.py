@@ -11,7 +11,14 @@ from rich.console import Console
 from abono.demo.checks import StepFailed, balance
 from abono.demo.telling import Telling
 from abono.demo.views import NextAction, Voucher
-from abono.demo.wording import MEXICO_CITY, barcode, in_groups, local_day, local_time
+from abono.demo.wording import (
+    MEXICO_CITY,
+    barcode,
+    in_groups,
+    in_words,
+    local_day,
+    local_time,
+)
 from tests.demo.books import good_account
 
 LONG_LINK = "http://127.0.0.1:8233/namespaces/default/workflows/subscription%2F" + "0" * 36
@@ -117,3 +124,16 @@ def test_references_are_read_out_in_groups() -> None:
     assert in_groups("93000262276908") == "9300 0262 2769 08"
     assert len(barcode("93000262276908")) == 3 * 14
     assert barcode("1") != barcode("2")
+
+
+@pytest.mark.parametrize(
+    ("names", "text"),
+    [
+        ([], ""),
+        (["Ines"], "Ines"),
+        (["Ines", "Luis"], "Ines and Luis"),
+        (["Ines", "Jorge", "Luis"], "Ines, Jorge and Luis"),
+    ],
+)
+def test_names_are_listed_as_people_do(names: list[str], text: str) -> None:
+    assert in_words(names) == text
