@@ -3,7 +3,7 @@ who pays, and drafts with the values that do not matter filled in."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -85,14 +85,16 @@ class Bench:
     def capabilities(self) -> Capabilities:
         return self.profile.capabilities
 
-    def adapter(self, timeout_seconds: float = PATIENT_SECONDS, **changes: str) -> PaymentProvider:
+    def adapter(
+        self, changes: Mapping[str, str] | None = None, *, timeout_seconds: float = PATIENT_SECONDS
+    ) -> PaymentProvider:
         """As the engine gets it: from settings, through the wiring and the registry."""
         settings = {
             **nothing_configured(),
             "ABONO_PROVIDER_TIMEOUT_SECONDS": timeout_seconds,
             **self.profile.settings,
             f"{self.name.upper()}_API_BASE": f"{self.url}/{self.name}",
-            **changes,
+            **(changes or {}),
         }
         registry = build_providers(Settings.model_validate(settings))
         self.closing.push_async_callback(registry.aclose)

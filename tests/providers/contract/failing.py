@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable
+from typing import TypeVar
 
 import pytest
 
 from providers.protocol import ProviderFailure
 from tests.providers.contract.bench import EMAIL_USER, NAME, Bench
 from tests.providers.contract.schemes import secret_of, standard_secret_of
+
+Answer = TypeVar("Answer")
 
 
 async def failure_of(bench: Bench, call: Awaitable[object]) -> ProviderFailure:
@@ -17,6 +20,14 @@ async def failure_of(bench: Bench, call: Awaitable[object]) -> ProviderFailure:
         await call
     assert_discreet(bench, caught.value)
     return caught.value
+
+
+async def answer_or_failure(call: Awaitable[Answer]) -> Answer | ProviderFailure:
+    """For an act that may be refused or told that it came to nothing: both are right."""
+    try:
+        return await call
+    except ProviderFailure as failure:
+        return failure
 
 
 def assert_discreet(bench: Bench, error: BaseException) -> None:

@@ -41,6 +41,7 @@ class Profile:
     no_call: Mapping[str, str]  # Acts that are supported and need no call, and why.
     schemes: tuple[Scheme, ...]
     event: Callable[[str, str, dict[str, Any]], dict[str, Any]]  # Id, type, subject.
+    page_operation: str | None = None  # The customer's own press of the button, for its decline.
     one_card_per_token: bool = False  # As browsers make them; the simulator takes a suffix for it.
 
     def __str__(self) -> str:
@@ -83,6 +84,7 @@ STRIPE = Profile(
         "create_checkout": Operation("checkout.sessions.create", "checkout_sessions"),
         "cancel_checkout": Operation("checkout.sessions.expire"),
     },
+    page_operation="checkout.sessions.confirm",
     no_call={},
     schemes=(schemes.STRIPE,),
     event=lambda id_, type_, subject: {
@@ -158,6 +160,7 @@ POLAR = Profile(
         "grant_benefit": Operation("subscriptions.create", "subscriptions"),
         "revoke_benefit": Operation("subscriptions.revoke"),
     },
+    page_operation="checkouts.confirm",
     no_call={},
     schemes=(schemes.POLAR_STANDARD, schemes.POLAR_RELAY),
     event=lambda _id, type_, subject: {

@@ -48,7 +48,9 @@ async def test_a_fault_has_its_class_and_leaves_one_object(
         return
     before = bench.count(operation.makes) if operation.makes else 0
     money_before = await movements(bench)
-    provider = bench.adapter(HASTY_SECONDS) if mode in WAITED_FOR else bench.provider
+    provider = (
+        bench.adapter(timeout_seconds=HASTY_SECONDS) if mode in WAITED_FOR else bench.provider
+    )
     await bench.fault(operation.name, mode, SECONDS.get(mode))
     try:
         await ask(provider, False)

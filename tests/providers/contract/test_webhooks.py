@@ -222,7 +222,7 @@ async def test_every_event_of_a_life_is_understood_also_under_a_name_of_tomorrow
     """With fields that nobody knows yet, and a type that is new in a family that we read."""
     await live(bench)
     scheme = bench.profile.schemes[0]
-    provider = bench.adapter(**configured(scheme, "new"))
+    provider = bench.adapter(configured(scheme, "new"))
     kinds = set()
     assert len(bench.events()) > 5
     for number, body in enumerate(bench.events()):
@@ -245,7 +245,7 @@ async def test_what_the_simulator_signs_is_believed(bench: Bench) -> None:
         "polar": bench.core.config.polar_webhook_secret,
         "conekta": bench.app.state.conekta.public_key_pem,
     }[bench.name]
-    provider = bench.adapter(**{bench.profile.schemes[0].setting: key})
+    provider = bench.adapter({bench.profile.schemes[0].setting: key})
     ids = set()
     for body in bench.events():
         raw = encoded(body)
