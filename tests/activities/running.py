@@ -14,11 +14,15 @@ Result = TypeVar("Result")
 
 
 async def run(
-    function: Callable[[Request], Awaitable[Result]], request: Request, *, attempt: int = 1
+    function: Callable[[Request], Awaitable[Result]],
+    request: Request,
+    *,
+    attempt: int = 1,
+    at: datetime | None = None,
 ) -> Result:
-    """`attempt` counts Temporal's own repetitions of one activity, from 1."""
+    """`attempt` counts Temporal's own repetitions of one activity, from 1; `at` is its server's time."""
     environment = ActivityEnvironment()
     environment.info = replace(
-        environment.info, attempt=attempt, current_attempt_scheduled_time=datetime.now(UTC)
+        environment.info, attempt=attempt, current_attempt_scheduled_time=at or datetime.now(UTC)
     )
     return await environment.run(function, request)

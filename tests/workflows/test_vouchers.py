@@ -134,6 +134,7 @@ async def test_an_outage_falls_back_for_this_voucher_alone(world: World, mode: F
     assert (await attempts_of(world, terms))[-1].provider == "stripe"
     [fallback] = await world.all(select(FallbackEvent))
     assert (fallback.attempted_provider, fallback.fallback_provider) == ("conekta", "stripe")
+    assert fallback.reason == ("unavailable" if mode is FaultMode.DOWN else "api_error")
     await check_invariants(world)
 
     world.core.faults.clear()
