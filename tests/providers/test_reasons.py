@@ -32,11 +32,9 @@ def _polar(status: int, body: Any) -> ProviderFailure:
 def _stripe(status: int, body: Any) -> ProviderFailure | None:
     """As the SDK makes errors of answers."""
     requestor = stripe.StripeClient("sk_test_x")._requestor
-    try:
+    with pytest.raises(stripe.StripeError) as raised:
         requestor.handle_error_response(json.dumps(body), status, body, {}, "V1")
-    except stripe.StripeError as error:
-        return stripe_failures.classify(error)
-    return None
+    return stripe_failures.classify(raised.value)
 
 
 CLASSIFIERS: dict[str, Classify] = {"conekta": _conekta, "polar": _polar, "stripe": _stripe}
