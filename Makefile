@@ -14,7 +14,7 @@ ifneq "$(shell cat $(STAMP) 2>/dev/null)" "$(CURDIR)"
 $(shell rm -f $(STAMP))
 endif
 
-.PHONY: help up demo test faults check record prepare
+.PHONY: help up demo test faults check record prepare docs
 
 help: ## Show this help
 	@echo "Abono, a subscription engine that survives anything."
@@ -44,6 +44,9 @@ check: $(STAMP) ## Check format, lint, types and import contracts
 
 record: $(STAMP) ## Record the workflow histories that the replay tests keep
 	@exec .venv/bin/python -m tests.record_histories
+
+docs: $(STAMP) ## Write what the documents say of the code anew
+	@exec .venv/bin/python -m abono.dev.documents
 
 prepare: $(STAMP) ## Only prepare the environment
 

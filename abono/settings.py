@@ -47,6 +47,12 @@ class Settings(BaseSettings):
         None, alias="CONEKTA_WEBHOOK_SECRET", description="HMAC secret of a relay; comma list"
     )
     conekta_api_base: str | None = Field(None, alias="CONEKTA_API_BASE")
+    conekta_version_header: str = Field(
+        "application/vnd.conekta-v2.3.0+json",
+        alias="ABONO_CONEKTA_VERSION_HEADER",
+        description="What `Accept` says: APIs that are nearly Conekta's name a version of their own",
+        pattern=r"^[\x21-\x7e]+$",
+    )
 
     polar_api_key: SecretStr | None = Field(None, alias="POLAR_API_KEY")
     polar_webhook_secret: SecretStr | None = Field(None, alias="POLAR_WEBHOOK_SECRET")
@@ -88,12 +94,6 @@ class Settings(BaseSettings):
         description="Networks whose X-Forwarded-For is believed: 10.0.0.0/8, 2001:db8::/32",
     )
 
-    provider_timeout_seconds: float = Field(8.0, alias="ABONO_PROVIDER_TIMEOUT_SECONDS", gt=0)
-    api_host: str = Field("127.0.0.1", alias="ABONO_API_HOST")
-    api_port: int = Field(8080, alias="ABONO_API_PORT")
-    api_key_pepper: SecretStr = Field(
-        SecretStr("abono-development-pepper"),
-        alias="ABONO_API_KEY_PEPPER",
     # One call is one activity: up to six requests, most to different endpoints. Stripe takes 25 requests
     # a second per endpoint, Polar 500 a minute, and Conekta publishes no number.
     stripe_calls_per_second: float = Field(
@@ -105,6 +105,12 @@ class Settings(BaseSettings):
     polar_calls_per_second: float = Field(
         2.0, alias="ABONO_POLAR_CALLS_PER_SECOND", gt=0, allow_inf_nan=False
     )
+    provider_timeout_seconds: float = Field(8.0, alias="ABONO_PROVIDER_TIMEOUT_SECONDS", gt=0)
+    api_host: str = Field("127.0.0.1", alias="ABONO_API_HOST")
+    api_port: int = Field(8080, alias="ABONO_API_PORT")
+    api_key_pepper: SecretStr = Field(
+        SecretStr("abono-development-pepper"),
+        alias="ABONO_API_KEY_PEPPER",
         description="Secret under which API keys are hashed at rest; set your own in production",
     )
     body_max_bytes: int = Field(1_048_576, alias="ABONO_BODY_MAX_BYTES", ge=1024)

@@ -36,6 +36,7 @@ def build_providers(settings: Settings) -> ProviderRegistry:
             webhook_public_keys=settings.conekta_webhook_public_keys,
             webhook_secrets=_secrets(settings.conekta_webhook_secret),
             timeout_seconds=settings.provider_timeout_seconds,
+            version_header=settings.conekta_version_header,
         )
     if settings.polar_api_key is not None:
         from providers.polar import PolarProvider
@@ -51,7 +52,6 @@ def build_providers(settings: Settings) -> ProviderRegistry:
     return ProviderRegistry(providers)
 
 
-async def connect_temporal(settings: Settings, *, lazy: bool = True) -> Client:
 def call_rates(settings: Settings) -> dict[ProviderName, float]:
     """Calls per second that each provider gets, over all workers together."""
     return {
@@ -61,6 +61,7 @@ def call_rates(settings: Settings) -> dict[ProviderName, float]:
     }
 
 
+async def connect_temporal(settings: Settings, *, lazy: bool = True) -> Client:
     """A client with the converter that every process shares. `lazy` connects on first use, so that
     the API starts, and accepts webhooks, while Temporal is away."""
     return await Client.connect(

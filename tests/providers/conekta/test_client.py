@@ -10,7 +10,11 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
 import pytest
+from pydantic import ValidationError
 
+from abono.settings import Settings
+from abono.wiring import build_providers
+from models.outcomes import ProviderName
 from providers.protocol import FailureKind, ProviderFailure
 from tests.providers.conekta.drafts import ProviderFactory, customer_draft
 from tests.sandbox.conekta.world import ACCEPT, API_KEY
@@ -76,6 +80,31 @@ async def test_each_account_has_its_own_version_header(
         if line.lower().startswith("accept:")
     ]
     assert accepted == [femsa, femsa, ACCEPT, ACCEPT]
+
+
+async def test_another_api_is_settings_alone(listener: Listener) -> None:
+    """As for Digital FEMSA's: an address and a version header, from the environment to the wire."""
+    femsa = "application/vnd.app-v2.1.0+json"
+    registry = build_providers(
+        Settings(
+            CONEKTA_API_KEY=API_KEY,
+            CONEKTA_API_BASE=listener.address,
+            ABONO_CONEKTA_VERSION_HEADER=femsa,
+        )
+    )
+    provider = registry.get(ProviderName.CONEKTA)
+    assert provider is not None
+    with pytest.raises(ProviderFailure):
+        await provider.get_payment("ord_1")
+    await registry.aclose()
+    [request] = listener.heard
+    assert f"accept: {femsa}" in request.lower().splitlines()
+
+
+@pytest.mark.parametrize("header", ["", "a b", "a\r\nx-evil: 1", "é"])
+def test_a_version_header_that_is_none_stops_the_start(header: str) -> None:
+    with pytest.raises(ValidationError):
+        Settings(ABONO_CONEKTA_VERSION_HEADER=header)
 
 
 async def test_a_proxy_in_the_environment_is_not_used(
