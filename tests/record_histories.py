@@ -2,7 +2,8 @@
 
 Run it on purpose, when a released version's workflows have new paths worth keeping. It adds a folder
 for the version in pyproject.toml and never touches those of earlier versions: histories of every
-released shape must go on replaying, because subscriptions that old are still running.
+released shape must go on replaying, because subscriptions that old are still running. With names of
+scenarios as arguments it records those alone, and leaves the other files as they are.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import asyncio
 import shutil
 import sys
 import tempfile
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 from importlib.metadata import version
 from pathlib import Path
@@ -25,6 +26,7 @@ from models.outcomes import Instrument, ProviderName
 from models.storage.tables import ChargeAttempt
 from models.subscription import SubscriptionTerms
 from sandbox.faults import Fault, FaultMode
+from tests.record_purchases import PURCHASE_SCENARIOS, PurchaseScenario
 from tests.support.database import TestDatabases, test_databases
 from tests.support.world import World, open_world
 from workflows.subscription import SubscriptionWorkflow
@@ -157,18 +159,34 @@ SCENARIOS: tuple[Scenario, ...] = (
 )
 
 
-async def record(databases: TestDatabases, folder: Path) -> int:
-    """Play every scenario and keep its histories; returns how many."""
+EVERY_SCENARIO: tuple[Scenario | PurchaseScenario, ...] = (*SCENARIOS, *PURCHASE_SCENARIOS)
+
+
+async def record(databases: TestDatabases, folder: Path, wanted: Sequence[str]) -> int:
+    """Play the wanted scenarios and keep their histories; returns how many."""
     count = 0
-    for scenario in SCENARIOS:
+    for scenario in EVERY_SCENARIO:
+        if scenario.__name__ not in wanted:
+            continue
         async with open_world(databases) as world:
-            terms = await scenario(world)
-            for name, history in await _histories(world, terms):
+            for name, history in await _play(world, scenario):
                 file = folder / f"{scenario.__name__}.{name}.json"
                 file.write_text(history.to_json())
                 count += 1
         sys.stdout.write(f"  recorded {scenario.__name__}\n")
     return count
+
+
+async def _play(
+    world: World, scenario: Scenario | PurchaseScenario
+) -> list[tuple[str, WorkflowHistory]]:
+    played = await scenario(world)
+    if isinstance(played, SubscriptionTerms):
+        return await _histories(world, played)
+    found = []
+    for name, workflow_id in played.workflow_ids.items():
+        found += await _runs(world.client, workflow_id, name)
+    return found
 
 
 async def _histories(world: World, terms: SubscriptionTerms) -> list[tuple[str, WorkflowHistory]]:
@@ -201,10 +219,15 @@ async def _runs(client: Client, workflow_id: str, name: str) -> list[tuple[str, 
 
 def main() -> None:
     folder = HISTORIES / version("abono")
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    wanted = sys.argv[1:]
+    if not wanted:
+        shutil.rmtree(folder, ignore_errors=True)
+        wanted = [scenario.__name__ for scenario in EVERY_SCENARIO]
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in [file for name in wanted for file in folder.glob(f"{name}.*.json")]:
+        old.unlink()
     with tempfile.TemporaryDirectory() as home, test_databases(Path(home)) as databases:
-        count = asyncio.run(record(databases, folder))
+        count = asyncio.run(record(databases, folder, wanted))
     sys.stdout.write(f"{count} histories in {folder.relative_to(Path.cwd())}\n")
 
 

@@ -115,6 +115,20 @@ async def test_a_lost_answer_before_the_page_leaves_one_page(
     assert list(world.sandbox.state.polar.checkouts.all) == [attempt.provider_object_id]
 
 
+async def test_a_page_that_its_provider_forgets_for_a_while_is_asked_for(world: World) -> None:
+    terms = await purchase_terms(world)
+    handle, _ = await buy(world, terms)
+    [attempt] = await tries_of(world, terms)
+    await pay_page(world, attempt)
+    pages = world.sandbox.state.polar.checkouts.all
+    forgotten = pages.pop(attempt.provider_object_id)
+    await world.env.sleep(timedelta(hours=25))
+    pages[forgotten["id"]] = forgotten
+    await world.env.sleep(4 * DAY)
+    assert await handle.result() == "paid"
+    await check_invariants(world)
+
+
 async def test_no_page_anywhere_is_a_failure_in_the_end(world: World) -> None:
     for provider in ("polar", "stripe"):
         world.core.faults.add(Fault(provider=provider, mode=FaultMode.DOWN))

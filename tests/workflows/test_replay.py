@@ -10,7 +10,7 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import Replayer
 
 from abono.worker import WORKFLOWS, workflow_runner
-from tests.record_histories import HISTORIES, SCENARIOS
+from tests.record_histories import EVERY_SCENARIO, HISTORIES
 
 FILES = sorted(HISTORIES.glob("*/*.json"))
 WHAT_TO_DO = (
@@ -22,7 +22,7 @@ WHAT_TO_DO = (
 
 def test_every_scenario_has_histories() -> None:
     recorded = {file.name.split(".")[0] for file in FILES}
-    assert recorded == {scenario.__name__ for scenario in SCENARIOS}
+    assert recorded == {scenario.__name__ for scenario in EVERY_SCENARIO}
 
 
 async def test_all_histories_replay() -> None:
