@@ -22,6 +22,8 @@ from models.storage.tables import (
     ChargeAttempt,
     Invoice,
     Organization,
+    OutboundEvent,
+    Payment,
     ProviderCustomer,
     Purchase,
     new_id,
@@ -154,20 +156,51 @@ async def test_money_for_a_purchase_that_is_over_is_heard_all_the_same(
     assert (await late.describe()).workflow_type == "LatePaymentWorkflow"
 
 
+async def test_a_refund_is_news_until_it_is_in_the_ledger(api: Api, worker: Worker) -> None:
+    row, attempt = await bought(api)
+    await api.run(update(Purchase).values(status="paid"))
+    await api.run(update(ChargeAttempt).values(outcome="succeeded"))
+    told = paid(attempt, "ch_1")
+    assert told.payment is not None
+    refunded = told.payment.model_copy(update={"amount_refunded_minor": 900})
+    for kind, amount_minor, disposition in (
+        ("capture", 4900, None),
+        ("refund", 900, "nothing_new"),
+    ):
+        await api.add(movement(attempt, kind, amount_minor))
+        news = told.model_copy(
+            update={"payment": refunded, "provider_event_id": f"evt_{uuid4().hex}"}
+        )
+        taken = await api.take(news)
+        await Dispatcher(api.context).run_once()
+        [inbox] = await api.inbox(taken)
+        assert (inbox.disposition, inbox.workflow_id) == (
+            disposition,
+            None if disposition else row.workflow_id,
+        )
+
+
+def movement(of: ChargeAttempt, kind: str, amount_minor: int) -> Payment:
+    return Payment(
+        application_id=of.application_id,
+        purchase_id=of.purchase_id,
+        invoice_id=of.invoice_id,
+        attempt_id=of.id,
+        provider="stripe",
+        account="default",
+        provider_charge_id="ch_1",
+        kind=kind,
+        amount_minor=amount_minor,
+        applied_minor=amount_minor,
+        currency="USD",
+        occurred_at=datetime.now(UTC),
+        recorded_at=datetime.now(UTC),
+    )
+
+
 async def test_a_benefit_is_written_with_its_acknowledgement(api: Api) -> None:
     row, _ = await bought(api)
-    await api.add(
-        ProviderCustomer(
-            id=new_id(),
-            application_id=row.application_id,
-            organization_id=row.organization_id,
-            provider="polar",
-            account="default",
-            provider_customer_id="cus_1",
-            created_at=datetime.now(UTC),
-        )
-    )
-    await api.run(update(Benefit).values(provider_benefit_ids={"polar:default": "ben_1"}))
+    await _at_polar(api, row)
     for granted, grant_id, status in (
         (True, "grant_1", "granted"),
         (False, "grant_0", "granted"),  # Of an earlier purchase: access goes on.
@@ -271,3 +304,66 @@ async def bought(api: Api, *, start: bool = False) -> tuple[Purchase, ChargeAtte
     await api.add(bill, attempt)
     [row] = await api.all(select(Purchase))
     return row, attempt
+
+
+async def test_events_of_one_purchase(api: Api) -> None:
+    row, _ = await bought(api)
+    moment = datetime.now(UTC)
+    mine = [
+        OutboundEvent(
+            application_id=row.application_id,
+            purchase_id=row.id,
+            sequence=number,
+            type="purchase.paid",
+            data={},
+            created_at=moment,
+        )
+        for number in (2, 1, 3)
+    ]
+    ownerless = {"application_id": row.application_id, "sequence": 1, "data": {}}
+    other = OutboundEvent(type="benefit.granted", created_at=moment, **ownerless)
+    await api.add(*mine, other)
+    first = (await api.ours.get("/events", purchase_id=str(row.id), limit=2)).json()
+    assert [one["sequence"] for one in first["data"]] == [1, 2]
+    assert {one["purchase_id"] for one in first["data"]} == {str(row.id)}
+    rest = await api.ours.get("/events", purchase_id=str(row.id), cursor=first["next_cursor"])
+    assert [one["sequence"] for one in rest.json()["data"]] == [3]
+    assert len((await api.ours.get("/events")).json()["data"]) == 4
+    assert (await api.theirs.get("/events", purchase_id=str(row.id))).json()["data"] == []
+
+
+async def test_a_stale_benefit_event_moves_nothing_back(api: Api) -> None:
+    row, _ = await bought(api)
+    await _at_polar(api, row)
+    moment = datetime.now(UTC)
+    for granted, seconds, status in (
+        (True, 5, "granted"),
+        (False, 9, "revoked"),
+        (True, 5, "revoked"),
+    ):
+        told = benefit_event(granted=granted, grant_id="grant_1")
+        changed_at = moment + timedelta(seconds=seconds)
+        grant = told.grant.model_copy(update={"changed_at": changed_at})
+        taken = await api.take(told.model_copy(update={"grant": grant}))
+        await Dispatcher(api.context).run_once()
+        [inbox] = await api.inbox(taken)
+        [kept] = await api.all(select(BenefitGrant))
+        assert (inbox.disposition, kept.status) == ("applied", status)
+    events = select(OutboundEvent.type).order_by(OutboundEvent.sequence)
+    assert await api.all(events) == ["benefit.granted", "benefit.revoked"]
+
+
+async def _at_polar(api: Api, row: Purchase) -> None:
+    """The buyer and the benefit, as Polar knows them."""
+    await api.add(
+        ProviderCustomer(
+            id=new_id(),
+            application_id=row.application_id,
+            organization_id=row.organization_id,
+            provider="polar",
+            account="default",
+            provider_customer_id="cus_1",
+            created_at=datetime.now(UTC),
+        )
+    )
+    await api.run(update(Benefit).values(provider_benefit_ids={"polar:default": "ben_1"}))

@@ -111,6 +111,15 @@ def codes_given_to(names: set[str]) -> Iterator[str]:
                     yield code
 
 
+def told_by_activities() -> Iterator[str]:
+    """What is told without a workflow's decision: by `_tell("…")`, or out of a table `_TOLD`."""
+    for path in (ROOT / "activities").glob("*.py"):
+        text = path.read_text()
+        yield from re.findall(r'_tell\(\s*"([a-z_.]+)"', text)
+        for table in re.findall(r"^_TOLD = \{(.*?)\}", text, re.DOTALL | re.MULTILINE):
+            yield from re.findall(r'"([a-z_.]+)"', table)
+
+
 def error_classes() -> dict[str, str]:
     """Name and default code of every AbonoError, wherever it is defined."""
     classes = [node for node in calls_and_classes() if isinstance(node, ast.ClassDef)]
@@ -195,6 +204,7 @@ def test_concepts_lists_exactly_the_events_that_are_told() -> None:
     )
     assert by_status is not None
     emitted |= set(re.findall(r'"(subscription\.\w+)"', by_status.group(1)))
+    emitted |= set(told_by_activities())
     documented = first_cells(read("docs/concepts.md"), "Events for the application")
     assert set(documented) == emitted
 
