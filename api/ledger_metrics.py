@@ -22,7 +22,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from models.breaker import BreakerState, Health
-from models.outcomes import OutcomeClass, ProviderName
+from models.outcomes import DEFAULT_ACCOUNT, OutcomeClass, ProviderName
 from models.storage.engine import Sessions
 from models.storage.providers import ProviderHealth, health_of
 from models.storage.tables import ChargeAttempt, FallbackEvent
@@ -157,13 +157,14 @@ def _unknown(figures: Figures) -> Iterator[Metric]:
 
 
 def _breakers(figures: Figures) -> Metric:
-    """1 for the state that it is in, 0 for the others."""
+    """1 for the state that it is in, 0 for the others. Who never had trouble has no row and is closed."""
     family = GaugeMetricFamily(
         "abono_provider_breaker",
         "Circuit breaker of a provider's account by state",
         labels=["provider", "account", "state"],
     )
-    for (provider, account), health in figures.breakers.items():
+    breakers = {(str(name), DEFAULT_ACCOUNT): Health() for name in ProviderName}
+    for (provider, account), health in (breakers | figures.breakers).items():
         state = health.state(figures.read_at) if figures.read_at else BreakerState.CLOSED
         for each in BreakerState:
             family.add_metric([provider, account, each], float(each is state))

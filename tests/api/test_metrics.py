@@ -94,6 +94,7 @@ async def test_an_open_circuit_is_a_figure(api: Api) -> None:
     name = 'abono_provider_breaker{account="default",provider="conekta",state="%s"}'
     states = {state: found[name % state] for state in ("closed", "open", "half_open")}
     assert states == {"closed": 0, "open": 1, "half_open": 0}
+    assert found['abono_provider_breaker{account="default",provider="stripe",state="closed"}'] == 1
 
 
 async def test_many_scrapes_are_one_reading(api: Api) -> None:
