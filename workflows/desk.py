@@ -6,7 +6,7 @@ number: row, ledgers, audit, outbound events and the inbox's acknowledgements (i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -15,6 +15,7 @@ from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
     from activities.signatures import AttemptResult
+    from models.explaining import Doubt
     from models.ids import derived_id
     from models.moments import Moment, next_moment, paid_until
     from models.outcomes import FallbackReason, OutcomeClass, ProviderName
@@ -64,6 +65,9 @@ class Desk:
     def __init__(self, terms: SubscriptionTerms, state: SubscriptionState) -> None:
         self.terms = terms
         self.state = state
+        # While the provider is asked what became of an attempt. Not in the state: it ends with the run.
+        self.doubt: Doubt | None = None
+        self.on_doubt: Callable[[], None] = lambda: None
         self._clear()
 
     def _clear(self) -> None:
@@ -88,6 +92,11 @@ class Desk:
         (by default when the subscription did)."""
         began = at or self.state.created_at or workflow.now()
         return derived_id(self.terms.subscription_id, name, began)
+
+    def set_doubt(self, provider: ProviderName | None) -> None:
+        """Say whom a lost answer is being asked of; None once it is known."""
+        self.doubt = Doubt(provider, workflow.now()) if provider is not None else None
+        self.on_doubt()
 
     # What changed -----------------------------------------------------------------------------
 

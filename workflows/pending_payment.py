@@ -20,6 +20,7 @@ with workflow.unsafe.imports_passed_through():
         ProviderCalls,
         SettleAttempt,
     )
+    from models import explaining_payments
     from models.commands import InboxEvent, ProviderEvents, resolve_workflow_id
     from models.outcomes import Instrument, OutcomeClass
     from models.snapshots import PaymentSnapshot, PaymentStatus
@@ -59,10 +60,17 @@ class PendingPaymentWorkflow:
         self._events: list[InboxEvent] = []
         self._seen: set[UUID] = set()
         self._void_requested = False
+        self._expires_at = request.expires_at
         self._attempt: AttemptResult | None = None
 
     @workflow.run
     async def run(self, request: IssuePayment) -> PendingPaymentResult:
+        workflow.set_current_details(explaining_payments.issuing(self._slip))
+        result = await self._collect(request)
+        workflow.set_current_details(explaining_payments.ended(result.attempt.outcome))
+        return result
+
+    async def _collect(self, request: IssuePayment) -> PendingPaymentResult:
         attempt = await call_attempt(
             ProviderCalls.issue_payment,
             request,
@@ -94,8 +102,18 @@ class PendingPaymentWorkflow:
     def explain(self) -> str:
         return workflow.get_current_details()
 
+    @property
+    def _slip(self) -> explaining_payments.Slip:
+        request, invoice = self._request, self._request.invoice
+        return explaining_payments.Slip(
+            request.terms.instrument,
+            request.provider,
+            invoice.amount_minor - invoice.amount_paid_minor,
+            invoice.currency,
+        )
+
     async def _wait_for_customer(self, issued: PaymentSnapshot) -> PaymentSnapshot:
-        expires_at = issued.expires_at or self._request.expires_at
+        expires_at = self._expires_at = issued.expires_at or self._request.expires_at
         remind_at = self._request.remind_at
         look_at = expires_at + timedelta(seconds=self._request.expiry_grace_seconds)
         looks_left = LOOKS_AFTER_EXPIRY_MAX[self._request.terms.instrument]
@@ -125,8 +143,11 @@ class PendingPaymentWorkflow:
                 look_at = now + LOOK_AGAIN
 
     async def _wait_until(self, at: datetime, what: str) -> None:
-        details = f"Waiting for the customer to pay; at {at:%Y-%m-%d %H:%M} UTC: {what}."
-        workflow.set_current_details(details)
+        workflow.set_current_details(
+            explaining_payments.waiting(
+                self._slip, expires_at=self._expires_at, look_at=at, what=what
+            )
+        )
         seconds = (at - workflow.now()).total_seconds()
         try:
             await workflow.wait_condition(
@@ -158,7 +179,7 @@ class PendingPaymentWorkflow:
         )
 
     async def _void(self, issued: PaymentSnapshot) -> PaymentSnapshot:
-        workflow.set_current_details("Making sure that it cannot be paid any more.")
+        workflow.set_current_details(explaining_payments.VOIDING)
         return await call_payment(
             ProviderCalls.void_payment,
             issued.provider,

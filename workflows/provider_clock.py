@@ -221,7 +221,9 @@ class ProviderClock:
         async def run() -> None:
             result = await call_attempt(method, request, summary)
             if result.outcome is OutcomeClass.UNKNOWN:
+                self._desk.set_doubt(result.provider)
                 result = await resolve(result)
+                self._desk.set_doubt(None)
             self._news = result
 
         self._spawn(run())

@@ -22,6 +22,7 @@ with workflow.unsafe.imports_passed_through():
         Records,
         RouteRequest,
     )
+    from models import explaining_payments
     from models.commands import (
         PROVIDER_TASK_QUEUES,
         CommandResult,
@@ -87,6 +88,7 @@ class PurchaseWorkflow:
         candidates = await self._choose_route()
         news = await self._collect(candidates) if candidates else None
         await self._settle(news)
+        self._show()
         self._answered = True
         if news is not None and _was_refunded(news.attempt):
             await self._follow(
@@ -115,6 +117,7 @@ class PurchaseWorkflow:
     async def payment_issued(self, attempt: AttemptResult) -> None:
         """The customer has a page to pay on."""
         self._issued = self._answered = True
+        self._show()
         self._desk.emit("payment.issued", invoice_id=str(self._desk.invoice_id))
         await self._desk.commit()
 
@@ -126,6 +129,15 @@ class PurchaseWorkflow:
     @workflow.query
     def status(self) -> PurchaseStatus:
         return self._desk.status
+
+    def _show(self) -> None:
+        """For whoever looks at this workflow in the Temporal UI."""
+        desk = self._desk
+        workflow.set_current_details(
+            explaining_payments.purchase(
+                self._terms, desk.status, desk.provider, page_open=self._issued
+            )
+        )
 
     async def _choose_route(self) -> list[ProviderName]:
         desk = self._desk
@@ -187,6 +199,7 @@ class PurchaseWorkflow:
         desk, now = self._desk, workflow.now()
         attempt_id = workflow.uuid7()
         desk.provider = provider
+        self._show()
         await desk.commit()
         handle = await workflow.start_child_workflow(
             PendingPaymentWorkflow.run,

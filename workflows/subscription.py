@@ -20,7 +20,8 @@ with workflow.unsafe.imports_passed_through():
         RetryPayment,
         SubscriptionInput,
     )
-    from models.moments import Moment, paid_until
+    from models.explaining import Situation, explain
+    from models.moments import Moment
     from models.states import SubscriptionStatus
     from models.subscription import BillingClock, SubscriptionState
     from workflows.collecting import BillingClockSteps
@@ -52,6 +53,7 @@ class SubscriptionWorkflow:
             if start.terms.clock is BillingClock.ENGINE
             else ProviderClock(self._desk)
         )
+        self._desk.on_doubt = lambda: workflow.set_current_details(self.explain())
         self._lock = asyncio.Lock()
         self._events: list[InboxEvent] = []
         self._worked = False
@@ -171,21 +173,11 @@ class SubscriptionWorkflow:
     @workflow.query
     def explain(self) -> str:
         """Why it is in this state and what happens next, for a person."""
-        state, moment = self._desk.state, self._desk.next_moment()
-        lines = [f"**{self._desk.terms.plan_name}** is **{state.status}**."]
-        end = paid_until(state)
-        if end is not None:
-            lines.append(f"Paid until {end:%Y-%m-%d %H:%M} UTC.")
-        if state.invoice is not None:
-            left = state.invoice.amount_minor - state.invoice.amount_paid_minor
-            lines.append(
-                f"Invoice {state.invoice.invoice_id} lacks {left} minor units"
-                f" {state.invoice.currency}."
-            )
-        if self._clock.busy:
-            lines.append("A payment is on its way; its own workflow tells the rest.")
-        lines.append(f"Next: {moment.summary}." if moment else "Nothing is due by itself.")
-        return "\n\n".join(lines)
+        desk = self._desk
+        situation = Situation(
+            desk.terms, desk.state, desk.next_moment(), self._clock.busy, desk.doubt
+        )
+        return str(explain(situation))
 
     @workflow.query
     def state(self) -> SubscriptionState:
