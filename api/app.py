@@ -27,6 +27,7 @@ from api.routes import (
     purchases,
     routing,
     subscriptions,
+    timeline,
     webhooks,
 )
 
@@ -74,6 +75,7 @@ def _billing() -> APIRouter:
         benefits,
         payment_methods,
         subscriptions,
+        timeline,
         purchases,
         invoices,
         events,

@@ -21,6 +21,7 @@ from temporalio.client import (
     WithStartWorkflowOperation,
     WorkflowFailureError,
     WorkflowHandle,
+    WorkflowQueryFailedError,
     WorkflowUpdateFailedError,
     WorkflowUpdateHandle,
     WorkflowUpdateStage,
@@ -266,6 +267,20 @@ class Commands:
         except (TemporalAway, WorkflowGone) as reason:
             _log.info("benefit is changed later", reason=str(reason))
         return None
+
+    async def query_text(self, workflow_id: str, query: str, seconds: float) -> str | None:
+        """What a workflow says of itself; None when it does not answer in time or is not known."""
+        handle = self.client.get_workflow_handle(workflow_id)
+
+        async def ask() -> str:
+            answer: str = await handle.query(query, result_type=str)
+            return answer
+
+        try:
+            return await self._within(seconds, ask)
+        except (TemporalAway, WorkflowGone, WorkflowQueryFailedError, RPCError) as reason:
+            _log.info("query not answered", workflow_id=workflow_id, reason=type(reason).__name__)
+            return None
 
     async def signal_events(self, workflow_id: str, events: ProviderEvents) -> None:
         """Raises WorkflowGone when nobody is there to hear, TemporalAway when it was not stored."""

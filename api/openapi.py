@@ -26,6 +26,10 @@ TAGS: list[dict[str, Any]] = [
     },
     {"name": "Payment methods", "description": "Cards, kept as tokens by the providers."},
     {"name": "Subscriptions", "description": "Opened, commanded and read here."},
+    {
+        "name": "Timeline",
+        "description": "What happened to a subscription, why it is as it is, and what comes next.",
+    },
     {"name": "Purchases", "description": "Products bought on a page that a provider hosts."},
     {
         "name": "Invoices",

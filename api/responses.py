@@ -206,11 +206,12 @@ class AttemptView(_View):
 
 
 class PaymentView(_View):
-    """`kind`: capture or refund. What `applied_minor` leaves of `amount_minor` is unapplied money."""
+    """`kind`: capture, refund, or out_of_band (an operator's booking: `provider` is null). What
+    `applied_minor` leaves of `amount_minor` is unapplied money."""
 
     id: UUID
     attempt_id: UUID | None
-    provider: str
+    provider: str | None
     provider_charge_id: str
     kind: str
     amount_minor: int

@@ -180,9 +180,10 @@ class ChargeAttempt(Base):
 
 
 class Payment(Base):
-    """Money that moved, as a provider told us: append-only, one row per movement.
+    """Money that moved: append-only, one row per movement.
 
-    `applied_minor` of a capture pays its invoice; the rest is unapplied money, kept in sight.
+    `applied_minor` of a capture pays its invoice; the rest is unapplied money, kept in sight. An operator
+    books what no provider saw as `out_of_band`; its `provider_charge_id` is the operator's reference.
     """
 
     __tablename__ = "payments"
@@ -190,6 +191,16 @@ class Payment(Base):
         UniqueConstraint("provider", "account", "kind", "provider_charge_id"),
         CheckConstraint("amount_minor > 0", name="amount_positive"),
         CheckConstraint("applied_minor BETWEEN 0 AND amount_minor", name="applied_within_amount"),
+        CheckConstraint(
+            "(provider IS NULL) = (kind = 'out_of_band')", name="provider_unless_out_of_band"
+        ),
+        Index(
+            "uq_payments_out_of_band",
+            "invoice_id",
+            "provider_charge_id",
+            unique=True,
+            postgresql_where=text("kind = 'out_of_band'"),
+        ),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
@@ -198,10 +209,10 @@ class Payment(Base):
     purchase_id: Mapped[UUID | None] = mapped_column(ForeignKey("purchases.id"), index=True)
     invoice_id: Mapped[UUID] = mapped_column(ForeignKey("invoices.id"), index=True)
     attempt_id: Mapped[UUID | None] = mapped_column(ForeignKey("charge_attempts.id"))
-    provider: Mapped[str]
+    provider: Mapped[str | None]
     account: Mapped[str]
     provider_charge_id: Mapped[str]
-    kind: Mapped[str]  # capture | refund | dispute | dispute_reversal
+    kind: Mapped[str]  # capture | out_of_band | refund | dispute | dispute_reversal
     amount_minor: Mapped[int]
     applied_minor: Mapped[int]
     currency: Mapped[str]

@@ -24,6 +24,12 @@ class WebhookEvent(Base):
             "next_dispatch_at",
             postgresql_where=text("applied_at IS NULL"),
         ),
+        # Not at the insert, which has to be quick: only once it is known whose event it is.
+        Index(
+            "ix_webhook_events_workflow_id",
+            "workflow_id",
+            postgresql_where=text("workflow_id IS NOT NULL"),
+        ),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
@@ -67,6 +73,7 @@ class AuditEntry(Base):
     """Every change of state: who, what, before, after."""
 
     __tablename__ = "audit_log"
+    __table_args__ = (Index("ix_audit_log_page", "application_id", "id"),)
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
     application_id: Mapped[UUID] = mapped_column(ForeignKey("applications.id"))

@@ -80,6 +80,10 @@ class StandInSubscription:
         self._released = True
 
     @workflow.query
+    def explain(self) -> str:
+        return "**Because the stand-in says so**"
+
+    @workflow.query
     def batches(self) -> list[list[UUID]]:
         return self._batches
 
