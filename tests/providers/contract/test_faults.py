@@ -48,9 +48,7 @@ async def test_a_fault_has_its_class_and_leaves_one_object(
         return
     before = bench.count(operation.makes) if operation.makes else 0
     money_before = await movements(bench)
-    provider = (
-        bench.adapter(timeout_seconds=HASTY_SECONDS) if mode in WAITED_FOR else bench.provider
-    )
+    provider = await bench.hasty_adapter() if mode in WAITED_FOR else bench.provider
     await bench.fault(operation.name, mode, SECONDS.get(mode))
     try:
         await ask(provider, False)
