@@ -75,10 +75,14 @@ class BenefitActivities(BenefitCalls):
 
     @activity.defn(name="change_benefit")
     async def change_benefit(self, change: BenefitChange) -> BenefitResult:
-        """Have the provider give or take away. Safe to repeat: it finds what an earlier call did."""
+        """Have the provider give or take away. Safe to repeat: it finds what an earlier call did, and a
+        wish that was carried out once is not carried out again after a later one."""
         provider = self._providers.get(change.provider)
         if provider is None:
             return BenefitResult(refusal="provider_not_configured")
+        async with self._sessions() as session:
+            if await session.get(AuditEntry, change.change_id) is not None:
+                return BenefitResult()
         try:
             grant = await self._ask(provider, change)
         except ProviderFailure as failure:
@@ -89,7 +93,8 @@ class BenefitActivities(BenefitCalls):
                 return BenefitResult()
             return BenefitResult(refusal=refusal, detail=failure.message)
         async with self._sessions.begin() as session:
-            await write_grant(session, provider.account, grant, server_time(), change.actor)
+            await write_grant(session, provider.account, grant, server_time())
+            _note(session, change, server_time())
         return BenefitResult()
 
     async def _ask(self, provider: PaymentProvider, change: BenefitChange) -> GrantSnapshot:
@@ -140,7 +145,27 @@ class BenefitActivities(BenefitCalls):
                 return False
             row.error_code = None
             await _change(session, row, GrantStatus.REVOKED, server_time(), change.actor)
+            _note(session, change, server_time())
         return True
+
+
+def _note(session: AsyncSession, change: BenefitChange, at: datetime) -> None:
+    """Who wished for what; its id says later that this wish was carried out."""
+    session.add(
+        AuditEntry(
+            id=change.change_id,
+            application_id=change.application_id,
+            version=0,
+            actor=change.actor,
+            action="benefit.grant" if change.granted else "benefit.revoke",
+            before={},
+            after={
+                "benefit_id": str(change.benefit_id),
+                "organization_id": str(change.organization_id),
+            },
+            at=at,
+        )
+    )
 
 
 async def read_grants(
@@ -168,7 +193,6 @@ async def write_grant(
     account: str,
     grant: GrantSnapshot,
     at: datetime,
-    actor: str | None = None,
 ) -> bool:
     """Bring our row up to what the provider says; False when customer or benefit are not ours.
 
@@ -187,7 +211,7 @@ async def write_grant(
     row.provider = grant.provider
     row.provider_grant_id, best = best_of(heard)
     row.error_code = best.error_code
-    await _change(session, row, best.status, at, actor or f"provider:{grant.provider}")
+    await _change(session, row, best.status, at, f"provider:{grant.provider}")
     return True
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 from starlette.applications import Starlette
 from temporalio.client import Client
 from temporalio.worker import Worker
@@ -17,7 +17,13 @@ from activities.benefits import BenefitActivities
 from models.commands import PROVIDER_TASK_QUEUES, TASK_QUEUE
 from models.outcomes import ProviderName
 from models.storage.engine import Sessions
-from models.storage.tables import AuditEntry, BenefitGrant, OutboundEvent, ProviderCustomer
+from models.storage.tables import (
+    AuditEntry,
+    BenefitGrant,
+    IdempotencyKey,
+    OutboundEvent,
+    ProviderCustomer,
+)
 from providers.polar import PolarProvider
 from providers.protocol import BenefitDraft, CheckoutDraft, ProductDraft
 from providers.registry import ProviderRegistry
@@ -100,15 +106,31 @@ async def test_given_once_and_taken_away(api: Api, sandbox: Starlette) -> None:
 
     [grant] = await api.all(select(BenefitGrant))
     assert (grant.benefit_id, grant.status) == (benefit_id, "revoked")
-    audit = await api.all(select(AuditEntry).order_by(AuditEntry.version))
-    assert [entry.after["status"] for entry in audit] == ["granted", "revoked"]
-    assert {entry.actor.split(":")[0] for entry in audit} == {"key"}
+    audit = await api.all(select(AuditEntry).order_by(AuditEntry.at, AuditEntry.version))
+    changes = [entry for entry in audit if entry.action == "benefit.status"]
+    assert [entry.after["status"] for entry in changes] == ["granted", "revoked"]
+    wishes = [entry for entry in audit if entry.actor.startswith("key:")]
+    assert [entry.action for entry in wishes] == ["benefit.grant"] * 2 + ["benefit.revoke"] * 2
     events = (await api.ours.get("/events")).json()["data"]
     assert [(one["type"], one["sequence"]) for one in events] == [
         ("benefit.granted", 1),
         ("benefit.revoked", 2),
     ]
     assert events[0]["data"]["organization_id"] == str(organization_id)
+
+
+async def test_an_old_wish_is_not_carried_out_after_a_later_one(
+    api: Api, sandbox: Starlette
+) -> None:
+    """The answer to the first was lost with the process that had it; its caller comes back late."""
+    _, _, path = await stage(api)
+    await api.ours.post(f"{path}/grant", key="give")
+    await api.ours.post(f"{path}/revoke", key="take")
+    unanswered = {"response_status": None, "response_body": None}
+    await api.run(update(IdempotencyKey).where(IdempotencyKey.key == "give").values(unanswered))
+    again = await api.ours.post(f"{path}/grant", key="give")
+    assert (again.status_code, again.json()["status"]) == (200, "revoked")
+    assert carriers(sandbox) == []
 
 
 async def test_what_an_organization_never_had_is_not_taken_away(api: Api) -> None:
