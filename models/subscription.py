@@ -15,6 +15,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 from models.calendar import BillingInterval
 from models.outcomes import Instrument, OutcomeClass, ProviderName
+from models.snapshots import Decline
 from models.states import SubscriptionStatus
 
 
@@ -33,8 +34,24 @@ CLOCK_BY_INSTRUMENT: dict[Instrument, BillingClock] = {
 }
 
 
+class OnUnpaid(StrEnum):
+    """What becomes of a subscription whose invoice nobody paid in all the time that it had."""
+
+    CANCEL = "cancel"  # It ends as `expired`.
+    PAUSE = "pause"  # Nothing is billed any more; a payment of the open invoice brings it back.
+    KEEP_PAST_DUE = "keep_past_due"  # It stays `past_due` until the app or the customer acts.
+
+
+class OnDispute(StrEnum):
+    """What becomes of a subscription when the customer has a payment of it taken back."""
+
+    KEEP = "keep"
+    CANCEL_AT_PERIOD_END = "cancel_at_period_end"
+    CANCEL_NOW = "cancel_now"
+
+
 class BillingPolicy(BaseModel):
-    """How patient the engine is. Data, so that a plan can have its own.
+    """How patient the engine is. Data, so that a plan can have its own (models/dunning.py applies it).
 
     `retry_after_days`: from one soft decline to the next try; hard declines are never retried.
     Stripe's own default window is two weeks, and so is the sum of ours.
@@ -52,6 +69,8 @@ class BillingPolicy(BaseModel):
     past_due_window: timedelta = timedelta(
         days=15
     )  # A day after the last retry the engine gives up.
+    on_unpaid: OnUnpaid = OnUnpaid.CANCEL
+    on_dispute: OnDispute = OnDispute.CANCEL_AT_PERIOD_END
     access_grace: timedelta = timedelta(days=7)  # Access outlives the first missed payment.
     first_payment_window: timedelta = timedelta(hours=23)  # Stripe drops an unpaid start then.
     provider_check_grace: timedelta = timedelta(hours=2)  # Stripe finalises an invoice after 1 h.
@@ -63,12 +82,6 @@ class BillingPolicy(BaseModel):
         timedelta(hours=6),
         timedelta(hours=24),
     )
-
-    def retry_at(self, declines: int, now: datetime) -> datetime | None:
-        """When to try again after the `declines`-th soft decline; None when the schedule is over."""
-        if not 1 <= declines <= len(self.retry_after_days):
-            return None
-        return now + timedelta(days=self.retry_after_days[declines - 1])
 
 
 class SubscriptionTerms(BaseModel):
@@ -130,6 +143,13 @@ class OpenInvoice(BaseModel):
     provider_failures: int = 0
     candidate: int = 0  # Index into the routing decision's candidates.
     next_try_at: AwareDatetime | None = None
+    # Dunning (models/dunning.py): when money was asked for, oldest first; where the schedule began anew;
+    # and since when nothing is tried by itself any more.
+    tried_at: list[AwareDatetime] = []
+    last_decline: Decline | None = None
+    declines_forgiven: int = 0
+    collecting_since: AwareDatetime | None = None
+    exhausted_at: AwareDatetime | None = None
 
 
 class SubscriptionState(BaseModel):
@@ -157,6 +177,9 @@ class SubscriptionState(BaseModel):
     invoice: OpenInvoice | None = None
     provider_looked_at: AwareDatetime | None = None
     past_due_since: AwareDatetime | None = None
+    suspended_at: AwareDatetime | None = None  # Paused because its invoice was not paid.
+    open_dispute_ids: list[str] = []
+    closed_dispute_ids: list[str] = []  # Newest last; a late report does not open them again.
     # Ids of provider events already applied, newest last: bounded, because the inbox has the last word.
     applied_event_ids: list[UUID] = []
     # Provider ids of money already counted, newest last: heard of twice, it is counted once.
@@ -164,6 +187,7 @@ class SubscriptionState(BaseModel):
 
 
 COUNTED_CHARGE_IDS_MAX = 50
+DISPUTE_IDS_MAX = 20
 APPLIED_EVENT_IDS_MAX = 200
 
 
@@ -269,6 +293,8 @@ class SubscriptionProjection(BaseModel):
     canceled_at: AwareDatetime | None
     access_until: AwareDatetime | None
     pending_change: dict[str, Any] | None
+    collection: dict[str, Any] | None = None
+    risk: str | None = None
     next_step: str | None
     next_step_at: AwareDatetime | None
 
