@@ -9,6 +9,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple
 
+from models.dunning import LOOK_WHILE_IDLE, LOOK_WHILE_UNPAID, gives_up_at
 from models.states import TERMINAL_STATUSES, SubscriptionStatus
 from models.subscription import (
     BillingClock,
@@ -75,7 +76,7 @@ def _engine_moments(terms: SubscriptionTerms, state: SubscriptionState) -> list[
     moments = []
     if invoice.next_try_at is not None:
         moments.append(Moment(invoice.next_try_at, Step.TRY_AGAIN))
-    elif invoice.attempt_id is None:
+    elif invoice.attempt_id is None and invoice.exhausted_at is None:
         # Nothing is on its way, for instance because the invoice was paid in part: nobody else will
         # move it, so it is collected at once.
         moments.append(Moment(invoice.created_at, Step.TRY_AGAIN))
@@ -91,23 +92,41 @@ def _provider_moments(terms: SubscriptionTerms, state: SubscriptionState) -> lis
         moments.append(Moment(invoice.next_try_at, Step.TRY_AGAIN))
     if state.status is SubscriptionStatus.INCOMPLETE and state.created_at is not None:
         moments.append(Moment(state.created_at + policy.first_payment_window, Step.GIVE_UP))
-    if state.status is SubscriptionStatus.PAST_DUE and state.past_due_since is not None:
-        moments.append(Moment(state.past_due_since + policy.past_due_window, Step.GIVE_UP))
-    if (
-        state.status in {SubscriptionStatus.ACTIVE, SubscriptionStatus.TRIALING}
-        and state.current_period_end is not None
-    ):
-        moments.append(
-            Moment(_look_at(terms, state, state.current_period_end), Step.CHECK_PROVIDER)
-        )
+    exhausted = invoice is not None and invoice.exhausted_at is not None
+    if state.past_due_since is not None and not exhausted:
+        moments.append(Moment(gives_up_at(policy, invoice, state.past_due_since), Step.GIVE_UP))
+    look = _look_at(terms, state)
+    if look is not None:
+        moments.append(Moment(look, Step.CHECK_PROVIDER))
     return moments
 
 
-def _look_at(terms: SubscriptionTerms, state: SubscriptionState, period_end: datetime) -> datetime:
-    """After the period's end plus grace, and not sooner than that after the last fruitless look."""
-    due = period_end + terms.policy.provider_check_grace
-    if state.provider_looked_at is not None and state.provider_looked_at >= due:
-        return state.provider_looked_at + terms.policy.provider_check_again
+def _look_at(terms: SubscriptionTerms, state: SubscriptionState) -> datetime | None:
+    """When the provider is asked should nothing be heard from it: its webhook may be lost. None where
+    another moment of ours asks it anyway."""
+    policy, invoice, looked_at = terms.policy, state.invoice, state.provider_looked_at
+    match state.status:
+        case SubscriptionStatus.ACTIVE | SubscriptionStatus.TRIALING:
+            # After the period's end plus grace, and not sooner than that after a fruitless look.
+            since, again = state.current_period_end, policy.provider_check_again
+        case SubscriptionStatus.INCOMPLETE:
+            # The customer is asked to confirm, and may have done so.
+            waits = invoice is not None and invoice.attempt_id is not None
+            since, again = (state.created_at if waits else None), policy.provider_check_again
+        case SubscriptionStatus.PAST_DUE:
+            exhausted = invoice is not None and invoice.exhausted_at is not None
+            tries = invoice is not None and invoice.next_try_at is not None
+            since = None if tries else state.past_due_since
+            again = LOOK_WHILE_IDLE if exhausted else LOOK_WHILE_UNPAID
+        case _:
+            since, again = state.current_period_end, LOOK_WHILE_IDLE
+    if since is None:
+        return None
+    due = since + (
+        again if state.status is SubscriptionStatus.PAST_DUE else policy.provider_check_grace
+    )
+    if looked_at is not None and looked_at >= due:
+        return looked_at + again
     return due
 
 

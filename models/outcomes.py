@@ -63,6 +63,7 @@ class DeclineClass(StrEnum):
     SOFT = "soft"  # Worth another try later: no funds today, issuer away.
     HARD = "hard"  # Never retried: stolen, closed, revoked.
     CUSTOMER_ACTION = "customer_action"  # Needs the customer: 3-D Secure, expired card.
+    TECHNICAL = "technical"  # Nobody decided: an issuer or a network was out of order.
 
 
 class Voucher(BaseModel):

@@ -15,6 +15,8 @@ from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
     from activities.signatures import AttemptResult
+    from models.disputes import risk_of
+    from models.dunning import MESSAGE_BY_CLASS, access_until, collection
     from models.explaining import Doubt
     from models.ids import derived_id
     from models.moments import Moment, next_moment, paid_until
@@ -320,7 +322,9 @@ class Desk:
         if not self._touched:
             return
         self.state.version += 1
-        self._set_access()
+        self.state.access_until = access_until(
+            self.terms.policy, self.state, paid_until(self.state), workflow.now()
+        )
         batch = ProjectionBatch(
             application_id=self.terms.application_id,
             organization_id=self.terms.organization_id,
@@ -336,16 +340,6 @@ class Desk:
         )
         self._clear()
         await call_record(batch)
-
-    def _set_access(self) -> None:
-        """Access follows what is paid, with a grace once a payment is missed: a customer whose card
-        fails once is not locked out at the same instant."""
-        end = paid_until(self.state)
-        if end is not None and self.state.status is SubscriptionStatus.PAST_DUE:
-            end += self.terms.policy.access_grace
-        if end is not None and self.over:
-            end = min(end, self.state.canceled_at or workflow.now())
-        self.state.access_until = end
 
     def _row(self) -> SubscriptionProjection:
         state, moment = self.state, self.next_moment()
@@ -365,9 +359,30 @@ class Desk:
             canceled_at=state.canceled_at,
             access_until=state.access_until,
             pending_change=_pending_change(state, self.over),
+            collection=_collection(self.terms, state),
+            risk=risk_of(state),
             next_step=str(moment.step) if moment else None,
             next_step_at=moment.at if moment else None,
         )
+
+
+def _collection(terms: SubscriptionTerms, state: SubscriptionState) -> dict[str, Any] | None:
+    found = collection(terms, state)
+    if found is None or state.invoice is None:
+        return None
+    decline = state.invoice.last_decline
+    return {
+        "attempts_made": found.attempts_made,
+        "attempts_left": found.attempts_left,
+        "next_attempt_at": found.next_attempt_at.isoformat() if found.next_attempt_at else None,
+        "last_decline": decline
+        and {
+            "class": str(decline.decline_class),
+            "code": decline.code,
+            "message": MESSAGE_BY_CLASS[decline.decline_class],
+        },
+        "ends_at": found.ends_at.isoformat() if found.ends_at else None,
+    }
 
 
 def _pending_change(state: SubscriptionState, over: bool) -> dict[str, Any] | None:

@@ -34,6 +34,7 @@ with workflow.unsafe.imports_passed_through():
     from models.snapshots import PaymentSnapshot
     from models.states import InvoiceStatus, SubscriptionEvent
     from models.subscription import OpenInvoice
+    from workflows import dunning
     from workflows.collecting import (
         choose_route,
         give_up,
@@ -192,7 +193,7 @@ class EngineClock:
                 await desk.commit()
                 await self._collect()
             elif invoice.next_try_at is None:
-                give_up(desk, invoice)
+                dunning.end_collection(desk, invoice)
         else:
             await self._reissue(invoice)
 
@@ -221,7 +222,7 @@ class EngineClock:
         desk = self._desk
         desk.emit("payment.expired", invoice_id=str(invoice.invoice_id))
         if invoice.vouchers_issued >= desk.terms.policy.vouchers_max:
-            give_up(desk, invoice)
+            dunning.end_collection(desk, invoice)
             return
         invoice.candidate = 0
         # The ledger has to know that the old slip is closed before it lets the next one begin.
@@ -250,6 +251,7 @@ class EngineClock:
         attempt_id = workflow.uuid7()
         invoice.attempt_id = attempt_id
         invoice.vouchers_issued += 1
+        dunning.count_try(invoice, workflow.now())
         desk.state.provider = provider
         desk.touch()
         self._issued = False
@@ -318,11 +320,12 @@ class EngineClock:
         when = paid_at(workflow.now(), captures)
         if invoice.first:
             state.anchor_at = state.anchor_at or max(when, state.created_at or when)
-        covered = self._period(invoice.period_number)
+        covered = self._covered(invoice, when)
         invoice.period_start, invoice.period_end = covered.start, covered.end
         desk.invoice(invoice, InvoiceStatus.PAID, paid_at=when)
         state.invoice = None
         self._extend(covered)
+        dunning.recover(desk)
         desk.move(SubscriptionEvent.PAYMENT_SUCCEEDED)
         desk.emit("invoice.paid", invoice_id=str(invoice.invoice_id))
 
@@ -349,6 +352,14 @@ class EngineClock:
         terms, state = self._desk.terms, self._desk.state
         anchor: datetime = state.anchor_at or workflow.now()
         return period(anchor, terms.time_zone, terms.billing_interval, number)
+
+    def _covered(self, invoice: OpenInvoice, paid: datetime) -> BillingPeriod:
+        """The period that the invoice is for. Who was paused for want of money pays for the period in
+        which he pays: those that he was not served in are not billed."""
+        covered = self._period(invoice.period_number)
+        while self._desk.state.suspended_at is not None and covered.end <= paid:
+            covered = self._period(covered.number + 1)
+        return covered
 
     async def _attempt_facts(self, attempt_id: UUID) -> AttemptFacts | None:
         facts: AttemptFacts | None = await workflow.execute_local_activity_method(

@@ -27,6 +27,7 @@ with workflow.unsafe.imports_passed_through():
     from models.snapshots import ProviderSubscriptionStatus
     from models.states import InvoiceStatus, SubscriptionEvent, SubscriptionStatus
     from models.subscription import OpenInvoice
+    from workflows import dunning
     from workflows.collecting import (
         choose_route,
         give_up,
@@ -37,6 +38,8 @@ with workflow.unsafe.imports_passed_through():
     from workflows.desk import ENGINE_ACTOR, Desk
     from workflows.options import call_attempt, call_subscription
     from workflows.provider_following import UNPAID, ProviderFollower
+
+UNPAID_STATUSES = frozenset({SubscriptionStatus.INCOMPLETE, SubscriptionStatus.PAST_DUE})
 
 
 class ProviderClock:
@@ -171,8 +174,7 @@ class ProviderClock:
             elif invoice.next_try_at is None:
                 await self._end_unpaid()
         elif attempt.outcome is OutcomeClass.DECLINED:
-            decline = attempt.decline
-            self._follower.declined(invoice, decline.decline_class if decline else None)
+            dunning.declined(desk, invoice, attempt.decline)
         if desk.state.invoice is invoice:
             desk.invoice(invoice, InvoiceStatus.PENDING)
         if desk.state.cancel_requested and not desk.over and not self.busy:
@@ -207,6 +209,7 @@ class ProviderClock:
         state = self._desk.state
         state.provider = state.candidates[invoice.candidate]
         invoice.attempt_id = workflow.uuid7()
+        dunning.count_try(invoice, workflow.now())
         self._desk.touch()
         return {
             "attempt_id": invoice.attempt_id,
@@ -270,15 +273,29 @@ class ProviderClock:
     async def _end_unpaid(self) -> None:
         """The customer's time is up: stop the provider, then say that it is over."""
         desk, reference = self._desk, self._follower.reference()
+        if self._may_be_paid():
+            await self._follower.look()
+        if desk.state.status not in UNPAID_STATUSES:
+            return  # It was paid after all.
+        if not dunning.ends_unpaid(desk):
+            if desk.state.invoice is not None:
+                dunning.exhaust(desk, desk.state.invoice)
+            return
         if reference is not None:
             snapshot = await call_subscription(
                 ProviderCalls.cancel_subscription, reference, "stop billing at the provider"
             )
             if snapshot.latest_invoice is not None:
                 self._follower.apply_invoice(snapshot.latest_invoice)
-        if desk.state.status not in {SubscriptionStatus.INCOMPLETE, SubscriptionStatus.PAST_DUE}:
-            return  # It was paid after all.
+        if desk.state.status not in UNPAID_STATUSES:
+            return  # It was paid in this very moment.
         if desk.state.invoice is not None:
             give_up(desk, desk.state.invoice)
         else:
             desk.move(SubscriptionEvent.GAVE_UP)
+
+    def _may_be_paid(self) -> bool:
+        """Whether the customer had a way to pay that only a webhook, perhaps lost, tells of."""
+        state = self._desk.state
+        confirming = state.invoice is not None and state.invoice.attempt_id is not None
+        return confirming or state.status is SubscriptionStatus.PAST_DUE

@@ -11,7 +11,7 @@ from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
     from activities.signatures import AttemptResult, ProviderCalls, SubscriptionReference
-    from models.outcomes import DeclineClass, OutcomeClass
+    from models.outcomes import OutcomeClass
     from models.settlement import settle
     from models.snapshots import (
         InvoiceSnapshot,
@@ -21,6 +21,7 @@ with workflow.unsafe.imports_passed_through():
     )
     from models.states import InvoiceStatus, SubscriptionEvent, SubscriptionStatus
     from models.subscription import OpenInvoice
+    from workflows import dunning
     from workflows.collecting import FIRST_INVOICE
     from workflows.desk import Desk, paid_at
     from workflows.options import call_subscription
@@ -44,7 +45,9 @@ class ProviderFollower:
             return "applied"
         if snapshot.status not in UNPAID or self._is_stale(snapshot):
             return "stale"
-        if snapshot.attempt_count <= invoice.declines:
+        # An attempt of ours that is open waits for the customer: asked to confirm is not refused.
+        confirming = invoice.attempt_id is not None and snapshot.decline is None
+        if confirming or snapshot.attempt_count <= invoice.declines:
             return "nothing_new"
         self._failed_by_provider(invoice, snapshot)
         return "applied"
@@ -52,8 +55,10 @@ class ProviderFollower:
     def _failed_by_provider(self, invoice: OpenInvoice, snapshot: InvoiceSnapshot) -> None:
         """The provider's own clock tried and was refused: an attempt that we could not announce."""
         desk = self._desk
+        dunning.take_over(desk, invoice)
         desk.state.invoice = invoice
         invoice.provider_invoice_id = snapshot.provider_invoice_id
+        dunning.count_try(invoice, workflow.now())
         invoice.declines = snapshot.attempt_count - 1
         desk.attempt(
             desk.id_for(
@@ -65,7 +70,7 @@ class ProviderFollower:
             reason=snapshot.decline.code if snapshot.decline else "declined",
             provider_object_id=snapshot.provider_invoice_id,
         )
-        self.declined(invoice, snapshot.decline.decline_class if snapshot.decline else None)
+        dunning.declined(desk, invoice, snapshot.decline)
         desk.invoice(invoice, InvoiceStatus.PENDING, hosted_invoice_url=snapshot.hosted_invoice_url)
 
     def paid(
@@ -119,6 +124,7 @@ class ProviderFollower:
         if state.invoice is None and not (
             state.status is SubscriptionStatus.TRIALING and snapshot.amount_minor == 0
         ):
+            dunning.recover(self._desk)
             self._desk.move(SubscriptionEvent.PAYMENT_SUCCEEDED)
 
     def apply_subscription(self, snapshot: SubscriptionSnapshot) -> str:
@@ -154,17 +160,6 @@ class ProviderFollower:
         )
         self.apply_subscription(snapshot)
         return snapshot
-
-    def declined(self, invoice: OpenInvoice, decline_class: DeclineClass | None) -> None:
-        """A hard decline is never retried; a soft one by schedule; and the customer may act first.
-        The first payment is not retried by itself: nobody has been served yet."""
-        desk = self._desk
-        invoice.declines += 1
-        desk.emit("invoice.payment_failed", invoice_id=str(invoice.invoice_id))
-        retried = decline_class in {None, DeclineClass.SOFT} and not invoice.first
-        policy = desk.terms.policy
-        invoice.next_try_at = policy.retry_at(invoice.declines, workflow.now()) if retried else None
-        desk.move(SubscriptionEvent.PAYMENT_FAILED)
 
     def ended(self, event: SubscriptionEvent, actor: str) -> None:
         desk, state = self._desk, self._desk.state

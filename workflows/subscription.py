@@ -26,6 +26,7 @@ with workflow.unsafe.imports_passed_through():
     from models.subscription import BillingClock, SubscriptionState
     from workflows.collecting import BillingClockSteps
     from workflows.desk import Desk
+    from workflows.dunning import customer_acts, may_try_from
     from workflows.engine_clock import EngineClock
     from workflows.options import search_attributes
     from workflows.provider_clock import ProviderClock
@@ -122,6 +123,7 @@ class SubscriptionWorkflow:
         async with self._lock:
             if command.payment_method_id is not None:
                 self._desk.state.payment_method_id = command.payment_method_id
+            customer_acts(self._desk, brought_method=command.payment_method_id is not None)
             await self._clock.retry(command.actor)
             await self._desk.commit()
         return await self._when_answered()
@@ -129,8 +131,13 @@ class SubscriptionWorkflow:
     @retry_payment.validator
     def _may_retry(self, command: RetryPayment) -> None:
         self._refuse_when_over(command)
-        if self._desk.state.status not in RETRYABLE_STATUSES or self._desk.state.invoice is None:
+        state = self._desk.state
+        collectable = state.status in RETRYABLE_STATUSES or state.suspended_at is not None
+        if not collectable or state.invoice is None:
             raise _conflict("the subscription has no unpaid invoice to collect")
+        allowed = may_try_from(self._desk)
+        if allowed is not None:
+            raise _conflict(f"card networks allow no more tries before {allowed:%Y-%m-%d %H:%M} UTC")
         if self._clock.busy:
             raise _conflict("a payment for the invoice is already on its way")
 

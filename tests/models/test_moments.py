@@ -227,20 +227,23 @@ def test_the_first_payment_has_a_window() -> None:
 
 
 def test_a_past_due_subscription_has_a_window() -> None:
-    state = state_of(PAST_DUE, past_due_since=NOW, invoice=open_invoice())
+    asked = NOW + 14.5 * DAY
+    state = state_of(PAST_DUE, past_due_since=NOW, provider_looked_at=asked, invoice=open_invoice())
     assert next_moment(CARD, state) == Moment(NOW + 15 * DAY, Step.GIVE_UP)
 
 
-def test_the_last_retry_comes_before_the_window_closes() -> None:
-    policy = BillingPolicy()
-    at = NOW
-    for declines in range(1, len(policy.retry_after_days) + 1):
-        again = policy.retry_at(declines, at)
-        assert again is not None
-        at = again
-    assert at < NOW + policy.past_due_window
-    assert policy.retry_at(len(policy.retry_after_days) + 1, at) is None
-    assert policy.retry_at(0, at) is None
+def test_the_provider_is_asked_daily_while_no_try_is_due() -> None:
+    """The customer may have paid by another way, and the webhook of it be lost."""
+    state = state_of(PAST_DUE, past_due_since=NOW, invoice=open_invoice())
+    assert next_moment(CARD, state) == Moment(NOW + DAY, Step.CHECK_PROVIDER)
+    later = state.model_copy(update={"provider_looked_at": NOW + DAY})
+    assert next_moment(CARD, later) == Moment(NOW + 2 * DAY, Step.CHECK_PROVIDER)
+
+
+def test_a_start_that_waits_for_its_customer_is_looked_at() -> None:
+    waits = open_invoice(first=True, attempt_id=SOME_ID)
+    state = state_of(INCOMPLETE, created_at=NOW, invoice=waits)
+    assert next_moment(CARD, state) == Moment(NOW + timedelta(hours=2), Step.CHECK_PROVIDER)
 
 
 @pytest.mark.parametrize("status", [ACTIVE, TRIALING])
