@@ -11,6 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.auth import Principal
+from api.billing_policy import merge_policy
 from api.clock import now
 from api.countries import settle_country
 from api.schemas import CreateSubscription
@@ -113,6 +114,7 @@ async def _agree(
         time_zone=organization.time_zone,
         trial_days=plan.trial_days if request.trial_days is None else request.trial_days,
         force_provider=request.force_provider,
+        policy=merge_policy(plan.billing_policy),
     )
 
 

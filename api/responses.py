@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from models.outcomes import NextAction
 
@@ -62,7 +62,8 @@ class PlanPriceView(_View):
 
 
 class PlanView(_View):
-    """`provider_plan_ids`: by provider, then by `currency/interval`."""
+    """`provider_plan_ids`: by provider, then by `currency/interval`. `billing_policy`: what differs from
+    the engine's own."""
 
     model_config = _with_example(
         id="01890a5d-ac96-774b-bcce-b302099a8058",
@@ -80,6 +81,7 @@ class PlanView(_View):
         features=["Priority support"],
         limits={"seats": 10},
         trial_days=14,
+        billing_policy={"retry_after_days": [2, 3, 5], "on_unpaid": "pause"},
         is_active=True,
         created_at="2026-11-22T18:00:00Z",
         updated_at="2026-11-22T18:00:00Z",
@@ -93,6 +95,7 @@ class PlanView(_View):
     features: list[str]
     limits: dict[str, int]
     trial_days: int
+    billing_policy: dict[str, Any]
     is_active: bool
     created_at: datetime
     updated_at: datetime
@@ -124,8 +127,32 @@ class FallbackView(_View):
     timestamp: datetime
 
 
+class LastDeclineView(BaseModel):
+    """`class`: soft, hard, customer_action or technical. `message` is fit for the customer; `code` is the
+    provider's own and is not."""
+
+    model_config = ConfigDict(populate_by_name=True, serialize_by_alias=True)
+
+    decline_class: str = Field(alias="class")
+    code: str
+    message: str
+
+
+class CollectionView(BaseModel):
+    """How the collection of the open invoice stands. `ends_at`: when the engine gives up; null when nothing
+    is tried by itself any more."""
+
+    attempts_made: int
+    attempts_left: int
+    next_attempt_at: datetime | None
+    last_decline: LastDeclineView | None
+    ends_at: datetime | None
+
+
 class SubscriptionView(_View):
-    """`next_action` is what the customer has to do now; `access_until` how long they may be let in."""
+    """`next_action` is what the customer has to do now; `access_until` how long they may be let in, whatever
+    the payment status. `collection` is null while nothing is being collected; `risk` says why an operator
+    should look (`disputed`)."""
 
     model_config = _with_example(
         id="01890a5d-ac96-774b-bcce-b302099a8060",
@@ -146,6 +173,14 @@ class SubscriptionView(_View):
         canceled_at=None,
         access_until=None,
         pending_change=None,
+        collection={
+            "attempts_made": 1,
+            "attempts_left": 2,
+            "next_attempt_at": None,
+            "last_decline": None,
+            "ends_at": "2026-12-01T18:00:00Z",
+        },
+        risk=None,
         latest_invoice_id="01890a5d-ac96-774b-bcce-b302099a8061",
         next_action={
             "type": "pay_voucher",
@@ -181,6 +216,8 @@ class SubscriptionView(_View):
     canceled_at: datetime | None
     access_until: datetime | None
     pending_change: dict[str, Any] | None
+    collection: CollectionView | None
+    risk: str | None
     latest_invoice_id: UUID | None
     next_action: NextAction | None
     fallback: FallbackView | None

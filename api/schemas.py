@@ -18,6 +18,7 @@ from pydantic import (
     model_validator,
 )
 
+from api.billing_policy import BillingPolicyInput
 from api.problems import FieldError
 from models.calendar import BillingInterval, check_time_zone
 from models.money import CURRENCIES
@@ -167,6 +168,7 @@ class CreatePlan(BaseModel):
         features=["Priority support"],
         limits={"seats": 10},
         trial_days=14,
+        billing_policy={"retry_after_days": [2, 3, 5], "on_unpaid": "pause"},
     )
 
     name: Name
@@ -178,6 +180,7 @@ class CreatePlan(BaseModel):
         Field(max_length=_LIST_MAX),
     ] = {}
     trial_days: TrialDays = 0
+    billing_policy: BillingPolicyInput = BillingPolicyInput()
 
     @model_validator(mode="after")
     def _one_price_each(self) -> CreatePlan:

@@ -58,6 +58,7 @@ def _rows(
         features=body.features,
         limits=body.limits,
         trial_days=body.trial_days,
+        billing_policy=body.billing_policy.stored(),
         is_active=True,
         created_at=moment,
         updated_at=moment,

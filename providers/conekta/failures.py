@@ -47,6 +47,7 @@ _DECLINE_CLASS_BY_WORD: tuple[tuple[str, DeclineClass], ...] = (
     ("cvc", DeclineClass.CUSTOMER_ACTION),
     ("3ds", DeclineClass.CUSTOMER_ACTION),
     ("authentication", DeclineClass.CUSTOMER_ACTION),
+    ("timeout", DeclineClass.TECHNICAL),
 )
 _RETRY_AFTER_SECONDS_MAX = 3600.0
 

@@ -240,7 +240,13 @@ class StripeProvider(NoBenefits):
     async def get_subscription(
         self, provider_customer_id: str, provider_subscription_id: str
     ) -> SubscriptionSnapshot:
-        return await self._subscription(provider_subscription_id)
+        found = await self._subscription(provider_subscription_id)
+        latest = found.latest_invoice
+        if latest is None or latest.status is not ProviderInvoiceStatus.OPEN:
+            return found
+        # Only the invoice's own payment says why it was refused, and a hard decline must be known as one.
+        read = await self.get_invoice(latest.provider_invoice_id)
+        return found.model_copy(update={"latest_invoice": read})
 
     async def cancel_subscription(
         self, provider_customer_id: str, provider_subscription_id: str, *, at_period_end: bool

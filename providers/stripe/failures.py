@@ -11,7 +11,15 @@ from models.outcomes import DeclineClass, FallbackReason
 from models.snapshots import Decline
 from providers.protocol import FailureKind, ProviderFailure
 
-# Stripe's decline codes; what is in neither set is decided by the advice code, and is soft without one.
+# Nobody decided against the customer: an issuer, a network or Stripe was out of order.
+TECHNICAL_DECLINE_CODES = frozenset(
+    {"issuer_not_available", "processing_error", "reenter_transaction", "try_again_later"}
+)
+# The networks' own "never again", whatever Stripe makes of it: Mastercard's merchant advice codes (do not
+# try again; stop recurring), and what both networks answer for a card that is blocked or revoked.
+HARD_NETWORK_ADVICE_CODES = frozenset({"03", "21"})
+HARD_NETWORK_DECLINE_CODES = frozenset({"04", "07", "15", "41", "43", "46", "R0", "R1", "R3"})
+# Stripe's decline codes; what is in no set is decided by the advice code, and is soft without one.
 HARD_DECLINE_CODES = frozenset(
     {
         "card_not_supported",
@@ -88,13 +96,24 @@ def decline_of(error: object) -> Decline:
     """What an error object of Stripe (of a call, or of the last payment) says about a refusal."""
     code = getattr(error, "decline_code", None) or getattr(error, "code", None) or "card_declined"
     advice = getattr(error, "advice_code", None)
-    if code in HARD_DECLINE_CODES:
+    if code in HARD_DECLINE_CODES or _is_forbidden(error):
         decline_class = DeclineClass.HARD
     elif code in CUSTOMER_DECLINE_CODES:
         decline_class = DeclineClass.CUSTOMER_ACTION
+    elif code in TECHNICAL_DECLINE_CODES:
+        decline_class = DeclineClass.TECHNICAL
     else:
         decline_class = _CLASS_BY_ADVICE.get(str(advice), DeclineClass.SOFT)
     return Decline(decline_class=decline_class, code=str(code))
+
+
+def _is_forbidden(error: object) -> bool:
+    """Whether the network itself says that this card must not be asked again."""
+    return (
+        getattr(error, "network_advice_code", None) in HARD_NETWORK_ADVICE_CODES
+        or getattr(error, "network_decline_code", None) in HARD_NETWORK_DECLINE_CODES
+        or getattr(error, "advice_code", None) == "do_not_try_again"
+    )
 
 
 def asks_for_customer(failure: ProviderFailure) -> bool:

@@ -232,6 +232,8 @@ def test_error_bodies_that_are_not_conekta_s(status: int, body: object) -> None:
         ("stolen_card", DeclineClass.HARD),
         ("suspected_fraud", DeclineClass.HARD),
         ("expired_card", DeclineClass.CUSTOMER_ACTION),
+        ("conekta.errors.processing.bank.timeout", DeclineClass.TECHNICAL),
+        ("conekta.errors.processing.bank.declined", DeclineClass.SOFT),
         ("conekta.errors.processing.tokenization.used", DeclineClass.CUSTOMER_ACTION),
     ],
 )

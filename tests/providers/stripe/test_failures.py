@@ -157,6 +157,10 @@ async def test_a_bug_of_ours_is_not_blamed_on_stripe() -> None:
         ),
         ({"decline_code": "fraudulent", "advice_code": "try_again_later"}, DeclineClass.HARD),
         ({"code": "authentication_required"}, DeclineClass.CUSTOMER_ACTION),
+        ({"decline_code": "processing_error"}, DeclineClass.TECHNICAL),
+        ({"decline_code": "generic_decline", "network_advice_code": "03"}, DeclineClass.HARD),
+        ({"decline_code": "generic_decline", "network_decline_code": "R1"}, DeclineClass.HARD),
+        ({"decline_code": "do_not_honor", "network_decline_code": "05"}, DeclineClass.SOFT),
         ({}, DeclineClass.SOFT),
     ],
 )

@@ -1,0 +1,180 @@
+"""An invoice that is not paid, to its end and back, on both clocks. All webhooks are lost."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from temporalio.client import WorkflowUpdateFailedError
+
+from models.commands import RetryPayment
+from models.outcomes import Instrument
+from models.subscription import BillingPolicy, OnUnpaid, SubscriptionTerms
+from sandbox.faults import Fault, FaultMode
+from tests.support.books import attempts_of, invoices_of, live_references
+from tests.support.invariants import check_invariants
+from tests.support.outbound import told
+from tests.support.world import World
+from tests.workflows.test_cards import AUSTIN, DAY, holder, renew
+from workflows.subscription import SubscriptionWorkflow
+
+HOUR = timedelta(hours=1)
+SHORT = BillingPolicy(
+    retry_after_days=(1, 2), past_due_window=timedelta(days=5), access_grace=timedelta(days=2)
+)
+STOLEN = "pm_card_visa_chargeDeclinedStolenCard"
+BROKE = "pm_card_visa_chargeDeclinedInsufficientFunds"
+
+
+def kept(on_unpaid: OnUnpaid) -> BillingPolicy:
+    return SHORT.model_copy(update={"on_unpaid": on_unpaid})
+
+
+def turn_cards_into(world: World, token: str) -> None:
+    """What the bank says of the stored cards changes."""
+    for method in world.core.state["stripe"]["payment_methods"].values():
+        method["_token"] = token
+
+
+async def missed(world: World, policy: BillingPolicy, card: str = BROKE) -> tuple[Any, Any]:
+    """A subscription whose card is refused from its second period on."""
+    terms = await holder(world, AUSTIN.good, policy=policy)
+    handle, _ = await world.open(terms)
+    await world.env.sleep(25 * DAY)
+    turn_cards_into(world, card)
+    await world.env.sleep(7 * DAY)
+    return terms, handle
+
+
+async def retry(world: World, terms: SubscriptionTerms, handle: Any, card: str | None) -> str:
+    method = await world.store_card(terms.organization_id, card) if card else None
+    command = RetryPayment(actor="test", payment_method_id=method)
+    result = await handle.execute_update(SubscriptionWorkflow.retry_payment, command)
+    return str(result.status)
+
+
+@pytest.mark.parametrize("on_unpaid", OnUnpaid)
+async def test_a_card_that_is_never_good_again(world: World, on_unpaid: OnUnpaid) -> None:
+    terms, _ = await missed(world, kept(on_unpaid))
+    await world.env.sleep(8 * DAY)
+    row = await world.subscription(terms.subscription_id)
+    ends = {"cancel": "expired", "pause": "paused", "keep_past_due": "past_due"}
+    assert row.status == ends[on_unpaid]
+    outcomes = [a.outcome for a in await attempts_of(world, terms)]
+    assert outcomes == ["succeeded", *["declined"] * 3], "one by the provider, two retries"
+    assert row.access_until == row.current_period_end + 2 * DAY, "the grace is not taken back"
+    if on_unpaid is OnUnpaid.CANCEL:
+        assert row.collection is None
+    else:
+        assert row.collection["attempts_left"] == 0
+        assert row.collection["last_decline"]["class"] == "soft"
+    failures = await told(world, "invoice.payment_failed")
+    assert [event["attempts_left"] for event in failures] == [2, 1, 0]
+    assert failures[-1]["next_attempt_at"] is None
+    await check_invariants(world)
+
+
+@pytest.mark.parametrize("on_unpaid", [OnUnpaid.PAUSE, OnUnpaid.KEEP_PAST_DUE])
+async def test_another_card_brings_back_what_was_kept(world: World, on_unpaid: OnUnpaid) -> None:
+    terms, handle = await missed(world, kept(on_unpaid))
+    await world.env.sleep(8 * DAY)
+    assert await retry(world, terms, handle, AUSTIN.good) == "active"
+    row = await world.subscription(terms.subscription_id)
+    assert (row.collection, row.access_until) == (None, row.current_period_end)
+    await check_invariants(world)
+
+
+async def test_a_hard_decline_is_not_retried_until_the_customer_acts(world: World) -> None:
+    terms, handle = await missed(world, BillingPolicy(), STOLEN)
+    row = await world.subscription(terms.subscription_id)
+    assert row.status == "past_due"
+    assert row.collection["last_decline"]["class"] == "hard"
+    assert (row.collection["attempts_left"], row.collection["next_attempt_at"]) == (0, None)
+    await world.env.sleep(6 * DAY)
+    assert [a.outcome for a in await attempts_of(world, terms)] == ["succeeded", "declined"]
+    assert await retry(world, terms, handle, AUSTIN.good) == "active"
+    await check_invariants(world)
+
+
+async def test_another_card_begins_the_schedule_anew(world: World) -> None:
+    terms, handle = await missed(world, SHORT)
+    await world.env.sleep(2 * DAY)
+    assert await retry(world, terms, handle, BROKE) == "past_due"
+    row = await world.subscription(terms.subscription_id)
+    assert row.collection["attempts_left"] == 2
+    await world.env.sleep(4 * DAY)
+    assert (await world.subscription(terms.subscription_id)).status == "past_due"
+    await world.env.sleep(3 * DAY)
+    assert (await world.subscription(terms.subscription_id)).status == "expired"
+    await check_invariants(world)
+
+
+async def test_nobody_asks_more_often_than_the_networks_allow(world: World) -> None:
+    terms, handle = await missed(world, BillingPolicy(), STOLEN)
+    for _ in range(10):
+        assert await retry(world, terms, handle, None) == "past_due"
+    with pytest.raises(WorkflowUpdateFailedError) as caught:
+        await retry(world, terms, handle, None)
+    assert "card networks" in str(caught.value.cause)
+    assert len(await attempts_of(world, terms)) == 1 + 1 + 10
+
+
+async def test_a_payment_by_another_way_is_found_without_its_webhook(world: World) -> None:
+    terms, _ = await missed(world, BillingPolicy(), STOLEN)
+    await renew(world, terms, "paid")
+    await world.env.sleep(DAY + HOUR)
+    row = await world.subscription(terms.subscription_id)
+    assert row.status == "active"
+    await check_invariants(world)
+
+
+async def test_a_payment_in_the_last_hours_is_not_ended_unseen(world: World) -> None:
+    terms, _ = await missed(world, SHORT)
+    await world.env.sleep(3 * DAY - 2 * HOUR)
+    await renew(world, terms, "paid")
+    await world.env.sleep(5 * DAY)
+    assert (await world.subscription(terms.subscription_id)).status == "active"
+    await check_invariants(world)
+
+
+@pytest.mark.parametrize("on_unpaid", OnUnpaid)
+async def test_vouchers_that_nobody_pays(world: World, on_unpaid: OnUnpaid) -> None:
+    world.payer.after = HOUR
+    policy = kept(on_unpaid).model_copy(update={"vouchers_max": 2})
+    terms = await world.terms(Instrument.OXXO, policy=policy)
+    handle, _ = await world.open(terms)
+    await world.env.sleep(20 * DAY)
+    world.payer.after = None
+    await world.env.sleep(30 * DAY)
+    row = await world.subscription(terms.subscription_id)
+    ends = {"cancel": "expired", "pause": "paused", "keep_past_due": "past_due"}
+    assert row.status == ends[on_unpaid]
+    assert len(await attempts_of(world, terms)) == 1 + 2, "no slip after the last one"
+    assert live_references(world) == []
+    await check_invariants(world)
+    if on_unpaid is OnUnpaid.CANCEL:
+        return
+    await world.env.sleep(30 * DAY)
+    world.payer.after = HOUR
+    await retry(world, terms, handle, None)
+    await world.env.sleep(4 * DAY)
+    row = await world.subscription(terms.subscription_id)
+    paid = await invoices_of(world, terms)
+    if on_unpaid is OnUnpaid.PAUSE:
+        assert row.status == "active"
+        assert len(paid) == 2, "the months in which it was paused are not billed"
+    await check_invariants(world)
+
+
+async def test_an_outage_is_not_a_decline(world: World) -> None:
+    """While Stripe is away nothing is counted against the customer."""
+    terms, _ = await missed(world, SHORT)
+    before = (await world.subscription(terms.subscription_id)).collection
+    world.core.faults.add(
+        Fault(provider="stripe", operation="invoices.pay", mode=FaultMode.DOWN, count=1)
+    )
+    await world.env.sleep(2 * DAY)
+    row = await world.subscription(terms.subscription_id)
+    assert row.collection["attempts_made"] == before["attempts_made"] + 1
+    await check_invariants(world)
