@@ -10,19 +10,31 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
+from models.dunning import collection
 from models.moments import Moment, Step, paid_until
 from models.money import Money
 from models.outcomes import Instrument, ProviderName
 from models.states import TERMINAL_STATUSES, SubscriptionStatus
-from models.subscription import BillingClock, OpenInvoice, SubscriptionState, SubscriptionTerms
+from models.subscription import (
+    BillingClock,
+    OnUnpaid,
+    OpenInvoice,
+    SubscriptionState,
+    SubscriptionTerms,
+)
 
 NEXT_BY_STEP: dict[Step, str] = {
     Step.OPEN_INVOICE: "The next invoice is made and its {slip} issued",
     Step.TRY_AGAIN: "The invoice is tried again",
     Step.PAST_DUE: "The period begins; if the invoice is still unpaid then, it is past due",
     Step.CHECK_PROVIDER: "The provider is asked, should its webhook not have come by then",
-    Step.GIVE_UP: "The last chance passes: unpaid by then, the subscription ends as expired",
+    Step.GIVE_UP: "The last chance passes: unpaid by then, the subscription {end}",
     Step.END: "The subscription ends, as requested",
+}
+END_BY_POLICY: dict[OnUnpaid, str] = {
+    OnUnpaid.CANCEL: "ends as expired",
+    OnUnpaid.PAUSE: "is paused",
+    OnUnpaid.KEEP_PAST_DUE: "stays past due and is tried no more",
 }
 SLIP_BY_INSTRUMENT: dict[Instrument, str] = {
     Instrument.OXXO: "voucher",
@@ -156,7 +168,9 @@ def _past_due(situation: Situation) -> list[str]:
     return [*told, f"The customer keeps access until {at(access)}."] if access else told
 
 
-def _paused(_situation: Situation) -> list[str]:
+def _paused(situation: Situation) -> list[str]:
+    if situation.state.suspended_at is not None:
+        return ["It is paused because its invoice was not paid; a payment brings it back."]
     return ["It is paused: nothing is billed."]
 
 
@@ -242,13 +256,31 @@ def _next(situation: Situation) -> list[str]:
 
 
 def _of_moment(situation: Situation, moment: Moment) -> str:
+    if moment.step is Step.CHECK_PROVIDER and situation.state.invoice is not None:
+        return _looked_at(situation, moment)
     if moment.step is Step.CHECK_PROVIDER:
         return (
             f"{_capital(situation.collector)} charges the card at the end of the period;"
             f" should no webhook tell of it, it is asked at {at(moment.at)}."
         )
-    sentence = NEXT_BY_STEP[moment.step].format(slip=situation.slip)
+    return _sentence(situation, moment)
+
+
+def _sentence(situation: Situation, moment: Moment) -> str:
+    end = END_BY_POLICY[situation.terms.policy.on_unpaid]
+    if situation.state.status is SubscriptionStatus.INCOMPLETE:
+        end = END_BY_POLICY[OnUnpaid.CANCEL]
+    sentence = NEXT_BY_STEP[moment.step].format(slip=situation.slip, end=end)
     return f"{sentence}, at {at(moment.at)}."
+
+
+def _looked_at(situation: Situation, moment: Moment) -> str:
+    """Nothing is tried: only the customer can pay, perhaps by a way of the provider's own."""
+    told = f"{_capital(situation.collector)} is asked at {at(moment.at)} whether the customer has paid."
+    standing = collection(situation.terms, situation.state)
+    if standing is None or standing.ends_at is None:
+        return told
+    return f"{told} {_sentence(situation, Moment(standing.ends_at, Step.GIVE_UP))}"
 
 
 def _after_the_slip(situation: Situation) -> str:

@@ -137,7 +137,9 @@ class SubscriptionWorkflow:
             raise _conflict("the subscription has no unpaid invoice to collect")
         allowed = may_try_from(self._desk)
         if allowed is not None:
-            raise _conflict(f"card networks allow no more tries before {allowed:%Y-%m-%d %H:%M} UTC")
+            raise _conflict(
+                f"card networks allow no more tries before {allowed:%Y-%m-%d %H:%M} UTC"
+            )
         if self._clock.busy:
             raise _conflict("a payment for the invoice is already on its way")
 
