@@ -23,6 +23,7 @@ from abono.settings import Settings
 from abono.wiring import build_providers, call_rates, connect_temporal
 from activities.benefits import BenefitActivities
 from activities.late_money import InboxActivities
+from activities.operating import OperatorActivities
 from activities.payment_methods import PaymentMethodActivities
 from activities.provider_calls import ProviderActivities
 from activities.purchase_money import PurchaseActivities
@@ -83,6 +84,7 @@ def make_workers(
     methods = PaymentMethodActivities(sessions, providers)
     benefits = BenefitActivities(sessions, providers)
     purchases = PurchaseActivities(sessions, providers)
+    operating = OperatorActivities(sessions, providers)
     common: dict[str, Any] = {
         "interceptors": interceptors,
         "activity_executor": executor,
@@ -100,6 +102,7 @@ def make_workers(
             inbox.acknowledge,
             inbox.find_attempt,
             inbox.record_late_money,
+            operating.note_action,
         ],
         workflow_runner=workflow_runner(),
         workflow_task_poller_behavior=PollerBehaviorAutoscaling(),
@@ -122,6 +125,7 @@ def make_workers(
         benefits.check_benefits,
         benefits.change_benefit,
         purchases.follow_purchase,
+        operating.check_declaration,
     ]
     return [
         engine,

@@ -117,6 +117,12 @@ def nothing(
     )
 
 
+def declared_not_executed(attempt_id: UUID, provider: ProviderName) -> AttemptResult:
+    """An operator looked into the provider's panel while its API did not answer: the next one may be
+    asked. Should the money arrive after all, it is booked as late."""
+    return nothing(attempt_id, provider, "declared_not_executed", FallbackReason.UNAVAILABLE)
+
+
 def still_unknown(attempt_id: UUID, provider: ProviderName) -> AttemptResult:
     return AttemptResult(
         attempt_id=attempt_id, provider=provider, outcome=OutcomeClass.UNKNOWN, reason="unknown"

@@ -149,6 +149,32 @@ class LateMoney(_Message):
     at: AwareDatetime
 
 
+class NoteAction(_Message):
+    """An audit entry of what an operator had done about an attempt. `id` is the entry's."""
+
+    id: UUID
+    attempt_id: UUID
+    actor: str
+    action: str
+    after: dict[str, str | None]
+    at: AwareDatetime
+
+
+class CheckDeclaration(_Message):
+    """An operator says that the attempt succeeded as this object of the provider."""
+
+    attempt_id: UUID
+    provider: ProviderName
+    provider_object_id: str
+
+
+class DeclarationCheck(_Message):
+    """`result` when the object is this attempt's and was paid; otherwise `refusal` says why not."""
+
+    result: AttemptResult | None = None
+    refusal: str = ""
+
+
 class RouteRequest(_Message):
     terms: Terms
 
@@ -257,6 +283,22 @@ class PurchaseCalls(ABC):
     @activity.defn(name="follow_purchase")
     @abstractmethod
     async def follow_purchase(self, news: PurchaseNews) -> PurchaseStatus: ...
+
+
+class OperatorRecords(ABC):
+    """Local activities: what operators did."""
+
+    @activity.defn(name="note_action")
+    @abstractmethod
+    async def note_action(self, note: NoteAction) -> None: ...
+
+
+class OperatorCalls(ABC):
+    """Remote activities that an operator asked for, on the queue of the provider that they name."""
+
+    @activity.defn(name="check_declaration")
+    @abstractmethod
+    async def check_declaration(self, check: CheckDeclaration) -> DeclarationCheck: ...
 
 
 class Records(ABC):

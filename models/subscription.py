@@ -234,9 +234,9 @@ class PaymentProjection(BaseModel):
     id: UUID
     invoice_id: UUID
     attempt_id: UUID | None = None
-    provider: ProviderName
+    provider: ProviderName | None  # None: no provider saw it, an operator booked it.
     provider_charge_id: str
-    kind: str  # capture | refund
+    kind: str  # capture | refund | out_of_band
     amount_minor: int
     applied_minor: int
     currency: str

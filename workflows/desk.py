@@ -50,6 +50,8 @@ with workflow.unsafe.imports_passed_through():
     from workflows.options import STATUS_KEY, call_record
 
 ENGINE_ACTOR = "engine"
+# The kind of a payment that an operator booked.
+OUT_OF_BAND = "out_of_band"
 
 OUTBOUND_BY_STATUS: dict[SubscriptionStatus, str] = {
     SubscriptionStatus.TRIALING: "subscription.trialing",
@@ -227,6 +229,10 @@ class Desk:
                     currency=capture.currency,
                 )
 
+    def outside_payment(self, invoice_id: UUID, capture: Capture) -> None:
+        """Write down money that no provider saw: in our ledger, in no provider's book."""
+        self._payment(invoice_id, None, None, capture, capture.amount_minor, OUT_OF_BAND)
+
     def uncounted(self, captures: Sequence[Capture]) -> list[Capture]:
         """Those that this workflow has not booked yet."""
         counted = set(self.state.counted_charge_ids)
@@ -236,9 +242,10 @@ class Desk:
         self,
         invoice_id: UUID,
         attempt_id: UUID | None,
-        provider: ProviderName,
+        provider: ProviderName | None,
         capture: Capture,
         applied_minor: int,
+        kind: str = "capture",
     ) -> None:
         counted = [*self.state.counted_charge_ids, capture.provider_charge_id]
         self.state.counted_charge_ids = counted[-COUNTED_CHARGE_IDS_MAX:]
@@ -249,7 +256,7 @@ class Desk:
                 attempt_id=attempt_id,
                 provider=provider,
                 provider_charge_id=capture.provider_charge_id,
-                kind="capture",
+                kind=kind,
                 amount_minor=capture.amount_minor,
                 applied_minor=applied_minor,
                 currency=capture.currency,

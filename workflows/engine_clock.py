@@ -7,6 +7,7 @@ CLABE issued, waits for the customer, issues another one, and at last gives up.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -31,7 +32,7 @@ with workflow.unsafe.imports_passed_through():
     from models.moments import Step, paid_until
     from models.outcomes import Instrument, OutcomeClass, ProviderName
     from models.settlement import settle
-    from models.snapshots import PaymentSnapshot
+    from models.snapshots import Capture, PaymentSnapshot
     from models.states import InvoiceStatus, SubscriptionEvent
     from models.subscription import OpenInvoice
     from workflows import dunning
@@ -174,18 +175,11 @@ class EngineClock:
         news, self._payment = self._payment, None
         if news is None:
             return
-        self._handle = None
-        desk, attempt, collecting = self._desk, news.attempt, self._collecting
-        if collecting is None:
+        desk, attempt = self._desk, news.attempt
+        invoice = self._take_money(news)
+        if invoice is None:
             return
-        desk.acknowledge(news.event_ids, "applied")
-        desk.close_attempt(collecting, attempt)
-        invoice = desk.state.invoice
-        if invoice is None or invoice.invoice_id != collecting.invoice_id:
-            self._keep_in_sight(collecting, attempt)
-        elif attempt.outcome is OutcomeClass.SUCCEEDED and attempt.payment is not None:
-            self._book(invoice, attempt.attempt_id, attempt.provider, attempt.payment)
-        elif desk.over or desk.state.cancel_at_period_end:
+        if desk.over or desk.state.cancel_at_period_end:
             desk.invoice(invoice, InvoiceStatus.VOID)
             desk.state.invoice = None
         elif attempt.outcome is OutcomeClass.NOT_ATTEMPTED:
@@ -196,6 +190,57 @@ class EngineClock:
                 dunning.end_collection(desk, invoice)
         else:
             await self._reissue(invoice)
+
+    def _take_money(self, news: PendingPaymentResult) -> OpenInvoice | None:
+        """Close the attempt and book what came. The invoice, when what follows is still to be decided."""
+        self._handle = None
+        desk, attempt, collecting = self._desk, news.attempt, self._collecting
+        if collecting is None:
+            return None
+        desk.acknowledge(news.event_ids, "applied")
+        desk.close_attempt(collecting, attempt)
+        invoice = desk.state.invoice
+        if invoice is None or invoice.invoice_id != collecting.invoice_id:
+            self._keep_in_sight(collecting, attempt)
+            return None
+        if attempt.outcome is OutcomeClass.SUCCEEDED and attempt.payment is not None:
+            self._book(invoice, attempt.attempt_id, attempt.provider, attempt.payment)
+            return None
+        return invoice
+
+    async def close_slip(self) -> None:
+        """Void the running slip and wait for what it came to. Should the customer have been faster, the
+        money is booked as ever; otherwise the invoice stays open with nothing on its way."""
+        if self._handle is None:
+            return
+        await self._void_running()
+        await workflow.wait_condition(lambda: self.has_news)
+        news, self._payment = self._payment, None
+        if news is not None:
+            self._take_money(news)
+        # The ledger has to know that the slip is closed before anything else begins.
+        await self._desk.commit()
+
+    async def issue_another(self) -> None:
+        """One more slip for the open invoice, on top of those that the policy allows."""
+        invoice = self._desk.state.invoice
+        if invoice is None:
+            return
+        invoice.next_try_at = None
+        invoice.candidate = 0
+        invoice.vouchers_issued = max(0, invoice.vouchers_issued - 1)
+        await self._collect()
+
+    def book_outside(self, capture: Capture) -> None:
+        """Money that no provider saw pays the open invoice."""
+        desk, invoice = self._desk, self._desk.state.invoice
+        if invoice is None:
+            return
+        paid_minor = invoice.amount_paid_minor
+        settlement = settle(invoice.amount_minor, paid_minor, invoice.currency, [capture])
+        invoice.amount_paid_minor = settlement.amount_paid_minor
+        desk.outside_payment(invoice.invoice_id, capture)
+        self._go_on(invoice, [capture])
 
     def hear_issued(self, attempt: AttemptResult) -> None:
         """The customer has something to pay now."""
@@ -302,7 +347,7 @@ class EngineClock:
         provider: ProviderName,
         payment: PaymentSnapshot,
     ) -> None:
-        """Apply the money; a fully paid invoice moves the subscription on."""
+        """Apply the money that a provider has told of."""
         desk, state = self._desk, self._desk.state
         owed = 0 if desk.over else invoice.amount_minor
         captures = desk.uncounted(payment.captures)
@@ -313,6 +358,11 @@ class EngineClock:
             desk.invoice(invoice, InvoiceStatus.VOID)
             state.invoice = None
             return
+        self._go_on(invoice, captures)
+
+    def _go_on(self, invoice: OpenInvoice, captures: Sequence[Capture]) -> None:
+        """Money was applied: an invoice that is paid in full moves the subscription on."""
+        desk, state = self._desk, self._desk.state
         if invoice.amount_paid_minor < invoice.amount_minor:
             # Paid in part: the next moment is another slip, for the rest.
             desk.invoice(invoice, InvoiceStatus.PENDING)

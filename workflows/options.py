@@ -17,6 +17,9 @@ with workflow.unsafe.imports_passed_through():
     from activities.signatures import (
         AttemptRequest,
         AttemptResult,
+        CheckDeclaration,
+        DeclarationCheck,
+        OperatorCalls,
         PaymentReference,
         ProviderCalls,
         Records,
@@ -112,6 +115,18 @@ async def call_settle(request: SettleAttempt) -> AttemptResult:
         summary=f"ask {request.provider} what became of the attempt",
     )
     return result
+
+
+async def call_check_declaration(check: CheckDeclaration) -> DeclarationCheck:
+    found: DeclarationCheck = await workflow.execute_activity_method(
+        OperatorCalls.check_declaration,
+        check,
+        task_queue=PROVIDER_TASK_QUEUES[check.provider],
+        start_to_close_timeout=READ_TIMEOUT,
+        retry_policy=ATTEMPT_RETRY,
+        summary=f"read at {check.provider} what an operator declared",
+    )
+    return found
 
 
 async def call_payment(

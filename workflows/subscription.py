@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 
 from temporalio import workflow
-from temporalio.exceptions import ApplicationError
 
 with workflow.unsafe.imports_passed_through():
     from activities.signatures import AttemptResult
@@ -28,17 +27,17 @@ with workflow.unsafe.imports_passed_through():
     from workflows.desk import Desk
     from workflows.dunning import customer_acts, may_try_from
     from workflows.engine_clock import EngineClock
+    from workflows.operating import OperatorUpdates, conflict
     from workflows.options import search_attributes
     from workflows.provider_clock import ProviderClock
 
-CONFLICT = "conflict"
 # A due moment that acting did not remove would spin the loop: it is tried again this much later.
 STUCK_SECONDS = 60.0
 RETRYABLE_STATUSES = frozenset({SubscriptionStatus.INCOMPLETE, SubscriptionStatus.PAST_DUE})
 
 
 @workflow.defn
-class SubscriptionWorkflow:
+class SubscriptionWorkflow(OperatorUpdates):
     """Id `subscription/{id}`. Commands are Updates, provider facts are Signals.
 
     One loop: wait for a command, an event, the end of an attempt or the next due moment; decide with
@@ -101,7 +100,7 @@ class SubscriptionWorkflow:
     def _may_cancel(self, command: Cancel) -> None:
         self._refuse_when_over(command)
         if self._desk.state.cancel_at_period_end and not command.immediately:
-            raise _conflict("the subscription already ends with its period")
+            raise conflict("the subscription already ends with its period")
 
     @workflow.update
     async def resume(self, command: Resume) -> CommandResult:
@@ -116,7 +115,7 @@ class SubscriptionWorkflow:
     def _may_resume(self, command: Resume) -> None:
         self._refuse_when_over(command)
         if not self._desk.state.cancel_at_period_end:
-            raise _conflict("the subscription has no scheduled cancellation to take back")
+            raise conflict("the subscription has no scheduled cancellation to take back")
 
     @workflow.update
     async def retry_payment(self, command: RetryPayment) -> CommandResult:
@@ -134,14 +133,14 @@ class SubscriptionWorkflow:
         state = self._desk.state
         collectable = state.status in RETRYABLE_STATUSES or state.suspended_at is not None
         if not collectable or state.invoice is None:
-            raise _conflict("the subscription has no unpaid invoice to collect")
+            raise conflict("the subscription has no unpaid invoice to collect")
         allowed = may_try_from(self._desk)
         if allowed is not None:
-            raise _conflict(
+            raise conflict(
                 f"card networks allow no more tries before {allowed:%Y-%m-%d %H:%M} UTC"
             )
         if self._clock.busy:
-            raise _conflict("a payment for the invoice is already on its way")
+            raise conflict("a payment for the invoice is already on its way")
 
     async def _when_answered(self) -> CommandResult:
         """Once the caller can be told something. Asked again under the lock: while this waited for it,
@@ -264,8 +263,4 @@ class SubscriptionWorkflow:
 
     def _refuse_when_over(self, _command: Command) -> None:
         if self._desk.over:
-            raise _conflict(f"the subscription is {self._desk.state.status}")
-
-
-def _conflict(message: str) -> ApplicationError:
-    return ApplicationError(message, type=CONFLICT, non_retryable=True)
+            raise conflict(f"the subscription is {self._desk.state.status}")
