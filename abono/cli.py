@@ -26,6 +26,10 @@ app = typer.Typer(
 )
 keys = typer.Typer(help="API keys of the applications that call Abono.")
 app.add_typer(keys, name="keys")
+webhooks = typer.Typer(
+    help="Webhooks that providers sent: which wait, which failed, send them again."
+)
+app.add_typer(webhooks, name="webhooks")
 
 
 def main() -> None:
@@ -169,6 +173,60 @@ def revoke_key(
         typer.echo(f"{key_id} is revoked.")
         return 0
     return _complain(f"No key that is on has the id or prefix {key_id}.", code=1)
+
+
+@webhooks.command("list")
+def list_webhooks(
+    state: Annotated[
+        str, typer.Option(help="unapplied (not dealt with yet), failed (with an error), applied")
+    ] = "unapplied",
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="Newest first, at most")] = 50,
+    json: Annotated[bool, typer.Option("--json", help="For programs")] = False,
+) -> int:
+    """Show webhooks by state, with the error that the last try left."""
+    from rich.console import Console
+
+    import abono.webhooks
+    from api.inbox_views import InboxState
+
+    if state not in set(InboxState):
+        return _complain(f"{state} is no state: {', '.join(InboxState)}.", code=2)
+    url = _settings().database_url
+    found = asyncio.run(abono.webhooks.list_webhooks(url, InboxState(state), limit))
+    if json:
+        typer.echo(abono.webhooks.as_json(found))
+    else:
+        abono.webhooks.show(found, Console())
+    return 0
+
+
+@webhooks.command("replay")
+def replay_webhooks(
+    webhook_ids: Annotated[
+        list[str] | None, typer.Argument(help="Ids, as `abono webhooks list` shows them")
+    ] = None,
+    all_failed: Annotated[bool, typer.Option("--all-failed", help="Every failed one")] = False,
+) -> int:
+    """Have webhooks delivered again. What was applied stays as it is."""
+    from uuid import UUID
+
+    import abono.webhooks
+
+    if bool(webhook_ids) is all_failed:
+        return _complain("Name webhooks by their ids, or say --all-failed.", code=2)
+    url = _settings().database_url
+    if all_failed:
+        typer.echo(f"{asyncio.run(abono.webhooks.replay_failed(url))} will be delivered again.")
+        return 0
+    try:
+        ids = [UUID(text) for text in webhook_ids or []]
+    except ValueError:
+        return _complain("An id is a UUID, as `abono webhooks list` shows them.", code=2)
+    count = asyncio.run(abono.webhooks.replay_webhooks(url, ids))
+    typer.echo(f"{count} of {len(ids)} will be delivered again.")
+    if count < len(ids):
+        return _complain("The others are applied already, or are not there.", code=1)
+    return 0
 
 
 def _settings() -> Settings:

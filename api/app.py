@@ -19,6 +19,8 @@ from api.routes import (
     events,
     health,
     invoices,
+    operator,
+    operator_inbox,
     organizations,
     payment_methods,
     plans,
@@ -62,7 +64,10 @@ def create_app(context: ApiContext) -> FastAPI:
     # First, because it is the busiest: routes are tried in this order.
     app.include_router(webhooks.router, prefix=API_PREFIX)
     app.include_router(_billing(), prefix=API_PREFIX)
-    app.include_router(_guarded(routing.router, providers.router), prefix=API_PREFIX)
+    app.include_router(
+        _guarded(routing.router, providers.router, operator.router, operator_inbox.router),
+        prefix=API_PREFIX,
+    )
     app.include_router(health.router)
     return app
 

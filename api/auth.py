@@ -28,6 +28,7 @@ class Scope(StrEnum):
     PLANS_WRITE = "plans:write"
     BILLING_READ = "billing:read"
     BILLING_WRITE = "billing:write"
+    OPERATOR = "operator"
     ADMIN = "admin"
 
 
@@ -100,4 +101,5 @@ def _require(scope: Scope) -> Callable[[Principal], Awaitable[Principal]]:
 Reader = Annotated[Principal, Depends(_require(Scope.BILLING_READ))]
 Writer = Annotated[Principal, Depends(_require(Scope.BILLING_WRITE))]
 PlanWriter = Annotated[Principal, Depends(_require(Scope.PLANS_WRITE))]
+Operator = Annotated[Principal, Depends(_require(Scope.OPERATOR))]
 Administrator = Annotated[Principal, Depends(_require(Scope.ADMIN))]

@@ -150,6 +150,17 @@ class Commands:
     async def send(
         self, workflow_id: str, name: str, command: Command, update_id: str
     ) -> CommandResult | None:
+        """Carry out a command of a subscription or purchase; for the rest see `ask`."""
+        return await self.ask(workflow_id, name, command, update_id, CommandResult)
+
+    async def ask(
+        self,
+        workflow_id: str,
+        name: str,
+        command: Command,
+        update_id: str,
+        result_type: type[_Result],
+    ) -> _Result | None:
         """Carry out a command; None when it was accepted and its outcome is not known in time.
 
         Raises what the workflow refuses it with (Conflict), Unavailable when it cannot be said to
@@ -159,13 +170,13 @@ class Commands:
         deadline = loop.time() + self.wait_seconds
         handle = self.client.get_workflow_handle(workflow_id)
 
-        async def start() -> WorkflowUpdateHandle[CommandResult]:
+        async def start() -> WorkflowUpdateHandle[_Result]:
             return await handle.start_update(
                 name,
                 command,
                 wait_for_stage=WorkflowUpdateStage.ACCEPTED,
                 id=update_id,
-                result_type=CommandResult,
+                result_type=result_type,
             )
 
         try:

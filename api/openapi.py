@@ -40,6 +40,10 @@ TAGS: list[dict[str, Any]] = [
         "description": "Who would collect and why, where a customer is, and what providers can do.",
     },
     {"name": "Events", "description": "What happened, in order, for the calling app."},
+    {
+        "name": "Operator",
+        "description": "What operators look at and do by hand: each action with a reason.",
+    },
     {"name": "Webhooks", "description": "Where the payment providers report."},
     {"name": "Operations", "description": "For machines that watch over this one."},
 ]

@@ -17,7 +17,7 @@ from abono.settings import Settings
 # The two keys in dev.json: what an application needs, and that plus administration.
 KEY_SCOPES: dict[str, tuple[str, ...]] = {
     "api_key": ("billing:read", "billing:write"),
-    "admin_api_key": ("billing:read", "billing:write", "plans:write", "admin"),
+    "admin_api_key": ("billing:read", "billing:write", "plans:write", "operator", "admin"),
 }
 
 _PROBE_SECONDS_MAX = 2.0

@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 from typing import Annotated
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from fastapi import APIRouter, Body, Request
 from fastapi.responses import JSONResponse
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from api.auth import Principal, Reader, Writer
-from api.commands import Commands, WorkflowGone
-from api.context import ApiContext, Context
+from api.auth import Reader, Writer
+from api.commands import Commands
+from api.context import Context
 from api.countries import hint_of
-from api.idempotency import Answer, Once, RunOnce
+from api.idempotency import Answer, RunOnce
 from api.openapi import accepted, problems
-from api.opening import Opening, prepare_opening, usable_payment_method
+from api.opening import Opening, prepare_opening
 from api.pagination import Cursor, Limit, Page, newest_first, page, split_page
 from api.responses import SubscriptionView
 from api.schemas import CreateSubscription, RetryPaymentRequest
+from api.subscription_commands import answer_with, carry_out
 from api.subscription_views import subscription_view, subscription_views
 from api.tenancy import get_scoped, scoped
-from models.commands import Cancel, Command, CommandResult, Resume, RetryPayment
-from models.errors import Conflict
-from models.states import TERMINAL_STATUSES, SubscriptionStatus
+from models.commands import Cancel, Resume, RetryPayment
+from models.states import SubscriptionStatus
 from models.storage.tables import Subscription
 
 router = APIRouter(prefix="/subscriptions", tags=["Subscriptions"])
@@ -65,7 +65,7 @@ async def open_subscription(
     async def act(opening: Opening) -> Answer:
         commands = Commands(context.temporal, context.response_wait_seconds)
         result = await commands.open(opening.terms, principal.actor)
-        return await _answer(context, principal, opening.row.id, result, settled_status=201)
+        return await answer_with(context, principal, opening.row.id, result, settled_status=201)
 
     return await once.run(context, principal.application_id, prepare, act)
 
@@ -125,7 +125,7 @@ async def cancel_subscription(
 ) -> JSONResponse:
     """At the end of the paid period, or at once with `cancel_immediately=true`."""
     command = Cancel(actor=principal.actor, immediately=cancel_immediately)
-    return await _command(context, principal, once, subscription_id, "cancel", command)
+    return await carry_out(context, principal, once, subscription_id, "cancel", command)
 
 
 @router.post(
@@ -138,7 +138,7 @@ async def resume_subscription(
     subscription_id: UUID, context: Context, principal: Writer, once: RunOnce
 ) -> JSONResponse:
     command = Resume(actor=principal.actor)
-    return await _command(context, principal, once, subscription_id, "resume", command)
+    return await carry_out(context, principal, once, subscription_id, "resume", command)
 
 
 @router.post(
@@ -157,61 +157,4 @@ async def retry_payment(
     """Optionally with another stored payment method."""
     method_id = body.payment_method_id if body else None
     command = RetryPayment(actor=principal.actor, payment_method_id=method_id)
-    return await _command(context, principal, once, subscription_id, "retry_payment", command)
-
-
-async def _command(
-    context: ApiContext,
-    principal: Principal,
-    once: Once,
-    subscription_id: UUID,
-    name: str,
-    command: Command,
-) -> JSONResponse:
-    async def prepare(session: AsyncSession, _: UUID) -> Subscription:
-        row = await get_scoped(session, Subscription, subscription_id, principal)
-        if isinstance(command, RetryPayment) and command.payment_method_id is not None:
-            await usable_payment_method(
-                session, command.payment_method_id, row.organization_id, principal
-            )
-        return row
-
-    async def act(row: Subscription) -> Answer:
-        commands = Commands(context.temporal, context.response_wait_seconds)
-        update_id = _update_id(name, principal, once.key)
-        try:
-            result = await commands.send(row.workflow_id, name, command, update_id)
-        except WorkflowGone as gone:
-            raise Conflict(_why_gone(row, gone)) from None
-        return await _answer(context, principal, row.id, result, settled_status=200)
-
-    return await once.run(context, principal.application_id, prepare, act)
-
-
-def _update_id(name: str, principal: Principal, key: str | None) -> str:
-    """Temporal answers a repeated id with the first result, so the caller's key makes a good one; an
-    application cannot meet another's."""
-    return f"{name}/{principal.application_id}/{key}" if key else f"{name}/{uuid4()}"
-
-
-def _why_gone(row: Subscription, gone: WorkflowGone) -> str:
-    if row.status in TERMINAL_STATUSES:
-        return f"The subscription is {row.status}: it takes no more commands."
-    if gone.completed:
-        return "The subscription has ended: it takes no more commands."
-    return "The subscription is still being opened: try again in a moment."
-
-
-async def _answer(
-    context: ApiContext,
-    principal: Principal,
-    subscription_id: UUID,
-    result: CommandResult | None,
-    *,
-    settled_status: int,
-) -> Answer:
-    async with context.sessions() as session:
-        row = await get_scoped(session, Subscription, subscription_id, principal)
-        view = await subscription_view(session, row, principal)
-    settled = result is not None and result.settled
-    return Answer(settled_status if settled else 202, view.model_dump(mode="json"))
+    return await carry_out(context, principal, once, subscription_id, "retry_payment", command)

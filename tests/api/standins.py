@@ -10,6 +10,7 @@ from uuid import UUID
 from temporalio import workflow
 from temporalio.exceptions import ApplicationError
 
+from activities.signatures import SettleAttempt
 from models.commands import (
     AddPaymentMethodInput,
     Cancel,
@@ -22,6 +23,17 @@ from models.commands import (
     RetryPayment,
     SubscriptionInput,
 )
+from models.operations import (
+    AskNow,
+    DecidedBy,
+    Declare,
+    MarkPaid,
+    OperatorCommand,
+    ReissueVoucher,
+    Resolution,
+    RetryNow,
+)
+from models.outcomes import OutcomeClass
 from models.purchase import PurchaseStatus
 from models.states import SubscriptionStatus
 
@@ -70,6 +82,22 @@ class StandInSubscription:
         await workflow.wait_condition(lambda: self._released)
         return CommandResult(status=SubscriptionStatus.ACTIVE, settled=True)
 
+    @workflow.update
+    async def retry_now(self, command: RetryNow) -> CommandResult:
+        return self._operated("retry_now", command)
+
+    @workflow.update
+    async def reissue_voucher(self, command: ReissueVoucher) -> CommandResult:
+        return self._operated("reissue_voucher", command)
+
+    @workflow.update
+    async def mark_paid(self, command: MarkPaid) -> CommandResult:
+        return self._operated(f"mark_paid {command.amount_minor} {command.reference}", command)
+
+    def _operated(self, what: str, command: OperatorCommand) -> CommandResult:
+        self._said.append(f"{what} by {command.actor}: {command.reason}")
+        return CommandResult(status=SubscriptionStatus.ACTIVE, settled=True)
+
     @workflow.signal
     def provider_events(self, batch: ProviderEvents) -> None:
         self._batches.append([event.id for event in batch.events])
@@ -114,6 +142,38 @@ class StandInPayment:
     @workflow.query
     def batches(self) -> list[list[UUID]]:
         return self._batches
+
+
+@workflow.defn(name="ResolveAttemptWorkflow")
+class StandInResolve:
+    """Knows the outcome when it is declared, and not before."""
+
+    @workflow.init
+    def __init__(self, request: SettleAttempt) -> None:
+        self._request = request
+        self._over = False
+
+    @workflow.run
+    async def run(self, request: SettleAttempt) -> None:
+        await workflow.wait_condition(lambda: self._over)
+
+    @workflow.update
+    async def ask_now(self, command: AskNow) -> Resolution:
+        return self._answer(OutcomeClass.UNKNOWN, DecidedBy.NOBODY, command.reason)
+
+    @workflow.update
+    async def declare(self, command: Declare) -> Resolution:
+        self._over = True
+        return self._answer(OutcomeClass.NOT_ATTEMPTED, DecidedBy.OPERATOR, command.reason)
+
+    def _answer(self, outcome: OutcomeClass, decided_by: DecidedBy, detail: str) -> Resolution:
+        return Resolution(
+            attempt_id=self._request.attempt_id,
+            provider=self._request.provider,
+            outcome=outcome,
+            decided_by=decided_by,
+            detail=detail,
+        )
 
 
 @workflow.defn(name="PurchaseWorkflow")
@@ -169,6 +229,7 @@ STANDINS = [
     StandInSubscription,
     StandInPayment,
     StandInPurchase,
+    StandInResolve,
     StandInPaymentMethod,
     StandInLatePayment,
 ]
