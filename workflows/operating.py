@@ -57,9 +57,7 @@ class OperatorUpdates:
             raise conflict("the customer is still asked to confirm a payment at the bank")
         allowed = may_try_from(self._desk)
         if allowed is not None:
-            raise conflict(
-                f"card networks allow no more tries before {allowed:%Y-%m-%d %H:%M} UTC"
-            )
+            raise conflict(f"card networks allow no more tries before {allowed:%Y-%m-%d %H:%M} UTC")
 
     @workflow.update
     async def reissue_voucher(self, command: ReissueVoucher) -> CommandResult:

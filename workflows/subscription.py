@@ -136,9 +136,7 @@ class SubscriptionWorkflow(OperatorUpdates):
             raise conflict("the subscription has no unpaid invoice to collect")
         allowed = may_try_from(self._desk)
         if allowed is not None:
-            raise conflict(
-                f"card networks allow no more tries before {allowed:%Y-%m-%d %H:%M} UTC"
-            )
+            raise conflict(f"card networks allow no more tries before {allowed:%Y-%m-%d %H:%M} UTC")
         if self._clock.busy:
             raise conflict("a payment for the invoice is already on its way")
 

@@ -79,7 +79,7 @@ def _no_money_lost_or_invented(
 
 
 async def _row_equals_workflow(world: World, row: Subscription) -> None:
-    handle = world.client.get_workflow_handle_for(SubscriptionWorkflow.run, row.workflow_id)
+    handle = world.client.get_workflow_handle(row.workflow_id)
     state: SubscriptionState = await handle.query(SubscriptionWorkflow.state)
     for name in (
         "version",
@@ -97,7 +97,7 @@ async def _row_equals_workflow(world: World, row: Subscription) -> None:
 
 
 async def _purchase_equals_workflow(world: World, row: Purchase, invoices: list[Invoice]) -> None:
-    handle = world.client.get_workflow_handle_for(PurchaseWorkflow.run, row.workflow_id)
+    handle = world.client.get_workflow_handle(row.workflow_id)
     status = await handle.query(PurchaseWorkflow.status)
     same = row.status == status or (status, row.status) == AFTER_THE_END
     assert same, f"invariant 5: purchase {row.id} is {row.status}, its workflow says {status}"

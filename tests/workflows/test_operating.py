@@ -251,8 +251,8 @@ async def lost(
     await world.env.sleep(HOUR)
     [attempt] = await attempts_of(world, terms)
     assert attempt.outcome == OutcomeClass.UNKNOWN
-    resolving = world.client.get_workflow_handle_for(
-        ResolveAttemptWorkflow.run, resolve_workflow_id(attempt.id)
+    resolving: WorkflowHandle[ResolveAttemptWorkflow, Any] = world.client.get_workflow_handle(
+        resolve_workflow_id(attempt.id)
     )
     yield Lost(terms, attempt, resolving)
     await opening
