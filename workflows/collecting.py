@@ -17,7 +17,7 @@ with workflow.unsafe.imports_passed_through():
     from models.states import InvoiceStatus, SubscriptionEvent
     from models.subscription import OpenInvoice
     from workflows.desk import ENGINE_ACTOR, Desk
-    from workflows.options import RECORD_RETRY, RECORD_TIMEOUT
+    from workflows.options import RECORD_RETRY, RECORD_TIMEOUT, provider_attributes
     from workflows.resolve_attempt import ResolveAttemptWorkflow
 
 FIRST_INVOICE = "first-invoice"
@@ -147,6 +147,7 @@ async def resolve(result: AttemptResult) -> AttemptResult:
         SettleAttempt(attempt_id=result.attempt_id, provider=result.provider),
         id=resolve_workflow_id(result.attempt_id),
         parent_close_policy=ParentClosePolicy.ABANDON,
+        search_attributes=provider_attributes(result.provider),
         static_summary=f"what became of an attempt at {result.provider}",
     )
     return known

@@ -47,7 +47,7 @@ with workflow.unsafe.imports_passed_through():
         SubscriptionState,
         SubscriptionTerms,
     )
-    from workflows.options import STATUS_KEY, call_record
+    from workflows.options import call_record, moved_attributes
 
 ENGINE_ACTOR = "engine"
 # The kind of a payment that an operator booked.
@@ -125,7 +125,7 @@ class Desk:
             self.state.canceled_at = now
         self.audit(actor, str(event), {"status": before}, {"status": after})
         self.emit(OUTBOUND_BY_STATUS[after])
-        workflow.upsert_search_attributes([STATUS_KEY.value_set(str(after))])
+        workflow.upsert_search_attributes(moved_attributes(self.state, self.next_moment()))
         return True
 
     def audit(self, actor: str, action: str, before: dict[str, Any], after: dict[str, Any]) -> None:

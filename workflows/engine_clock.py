@@ -45,7 +45,7 @@ with workflow.unsafe.imports_passed_through():
         try_elsewhere,
     )
     from workflows.desk import ENGINE_ACTOR, Desk, paid_at
-    from workflows.options import RECORD_RETRY, RECORD_TIMEOUT
+    from workflows.options import RECORD_RETRY, RECORD_TIMEOUT, slip_attributes
     from workflows.pending_payment import PendingPaymentWorkflow
 
 
@@ -308,6 +308,7 @@ class EngineClock:
             id=payment_workflow_id(attempt_id),
             id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
             parent_close_policy=ParentClosePolicy.ABANDON,
+            search_attributes=slip_attributes(request),
             static_summary=f"{desk.terms.instrument} at {provider}, voucher {invoice.vouchers_issued}",
         )
         self._running = asyncio.create_task(self._follow(attempt_id))

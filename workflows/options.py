@@ -10,6 +10,7 @@ from temporalio.common import (
     RetryPolicy,
     SearchAttributeKey,
     SearchAttributePair,
+    SearchAttributeUpdate,
     TypedSearchAttributes,
 )
 
@@ -19,6 +20,7 @@ with workflow.unsafe.imports_passed_through():
         AttemptResult,
         CheckDeclaration,
         DeclarationCheck,
+        IssuePayment,
         OperatorCalls,
         PaymentReference,
         ProviderCalls,
@@ -78,6 +80,35 @@ def search_attributes(
     if moment is not None:
         pairs.append(SearchAttributePair(NEXT_DUE_KEY, moment.at))
     return TypedSearchAttributes(pairs)
+
+
+def moved_attributes(
+    state: SubscriptionState, moment: Moment | None
+) -> list[SearchAttributeUpdate[Any]]:
+    """What a change of status changes of them: one upsert, however many."""
+    due = NEXT_DUE_KEY.value_set(moment.at) if moment else NEXT_DUE_KEY.value_unset()
+    updates: list[SearchAttributeUpdate[Any]] = [STATUS_KEY.value_set(str(state.status)), due]
+    if state.provider is not None:
+        updates.append(PROVIDER_KEY.value_set(str(state.provider)))
+    return updates
+
+
+def slip_attributes(request: IssuePayment) -> TypedSearchAttributes:
+    """Of a voucher's, transfer's or page's own workflow: it is due when it expires."""
+    terms = request.terms
+    pairs: list[SearchAttributePair[Any]] = [
+        SearchAttributePair(TENANT_KEY, str(terms.application_id)),
+        SearchAttributePair(ORGANIZATION_KEY, str(terms.organization_id)),
+        SearchAttributePair(PROVIDER_KEY, str(request.provider)),
+        SearchAttributePair(NEXT_DUE_KEY, request.expires_at),
+    ]
+    if terms.country is not None:
+        pairs.append(SearchAttributePair(COUNTRY_KEY, terms.country))
+    return TypedSearchAttributes(pairs)
+
+
+def provider_attributes(provider: ProviderName) -> TypedSearchAttributes:
+    return TypedSearchAttributes([SearchAttributePair(PROVIDER_KEY, str(provider))])
 
 
 def purchase_attributes(terms: PurchaseTerms) -> TypedSearchAttributes:

@@ -30,6 +30,7 @@ with workflow.unsafe.imports_passed_through():
         RECORD_TIMEOUT,
         call_attempt,
         call_payment,
+        provider_attributes,
     )
     from workflows.resolve_attempt import ResolveAttemptWorkflow
 
@@ -194,6 +195,7 @@ class PendingPaymentWorkflow:
             SettleAttempt(attempt_id=request.attempt_id, provider=request.provider),
             id=resolve_workflow_id(request.attempt_id),
             parent_close_policy=ParentClosePolicy.ABANDON,
+            search_attributes=provider_attributes(request.provider),
             static_summary=f"what became of an attempt at {request.provider}",
         )
         return result

@@ -49,6 +49,7 @@ with workflow.unsafe.imports_passed_through():
         READ_TIMEOUT,
         RECORD_RETRY,
         RECORD_TIMEOUT,
+        slip_attributes,
     )
     from workflows.pending_payment import LOOK_AGAIN, PendingPaymentWorkflow
     from workflows.purchase_desk import PurchaseDesk
@@ -201,20 +202,22 @@ class PurchaseWorkflow:
         desk.provider = provider
         self._show()
         await desk.commit()
+        request = IssuePayment(
+            attempt_id=attempt_id,
+            provider=provider,
+            terms=self._terms,
+            invoice=desk.invoice_row(InvoiceStatus.PENDING),
+            started_at=now,
+            expires_at=now + PAGE_LIFETIME,
+            expiry_grace_seconds=seconds(EXPIRY_GRACE),
+        )
         handle = await workflow.start_child_workflow(
             PendingPaymentWorkflow.run,
-            IssuePayment(
-                attempt_id=attempt_id,
-                provider=provider,
-                terms=self._terms,
-                invoice=desk.invoice_row(InvoiceStatus.PENDING),
-                started_at=now,
-                expires_at=now + PAGE_LIFETIME,
-                expiry_grace_seconds=seconds(EXPIRY_GRACE),
-            ),
+            request,
             id=payment_workflow_id(attempt_id),
             id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
             parent_close_policy=ParentClosePolicy.ABANDON,
+            search_attributes=slip_attributes(request),
             static_summary=f"page at {provider}",
         )
         try:

@@ -7,7 +7,7 @@ and one clock: the sandbox's clock follows the workflows' one, so that years pas
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -308,11 +308,20 @@ class World:
         return self.client.get_workflow_handle_for(SubscriptionWorkflow.run, handle.id), result
 
 
+async def _start_skipping() -> WorkflowEnvironment:
+    return await WorkflowEnvironment.start_time_skipping(
+        test_server_existing_path=str(TEST_SERVER), data_converter=pydantic_data_converter
+    )
+
+
 @asynccontextmanager
 async def open_world(
-    databases: TestDatabases, *, webhook_base_url: str | None = None
+    databases: TestDatabases,
+    *,
+    webhook_base_url: str | None = None,
+    start: Callable[[], Awaitable[WorkflowEnvironment]] | None = None,
 ) -> AsyncIterator[World]:
-    """One world, gone at the end of the block."""
+    """One world, gone at the end of the block. `start` makes another Temporal than the skipping one."""
     database_url = await databases.create()
     app = create_app(SandboxConfig(webhook_base_url=webhook_base_url))
     async with AsyncExitStack() as stack:
@@ -335,12 +344,7 @@ async def open_world(
         stack.push_async_callback(engine.dispose)
         providers = build_providers(settings)
         stack.push_async_callback(providers.aclose)
-        env = await stack.enter_async_context(
-            await WorkflowEnvironment.start_time_skipping(
-                test_server_existing_path=str(TEST_SERVER),
-                data_converter=pydantic_data_converter,
-            )
-        )
+        env = await stack.enter_async_context(await (start or _start_skipping)())
         await env.client.operator_service.add_search_attributes(
             AddSearchAttributesRequest(
                 namespace=env.client.namespace, search_attributes=SEARCH_ATTRIBUTES
