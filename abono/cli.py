@@ -184,8 +184,6 @@ def list_webhooks(
     json: Annotated[bool, typer.Option("--json", help="For programs")] = False,
 ) -> int:
     """Show webhooks by state, with the error that the last try left."""
-    from rich.console import Console
-
     import abono.webhooks
     from api.inbox_views import InboxState
 
@@ -193,10 +191,7 @@ def list_webhooks(
         return _complain(f"{state} is no state: {', '.join(InboxState)}.", code=2)
     url = _settings().database_url
     found = asyncio.run(abono.webhooks.list_webhooks(url, InboxState(state), limit))
-    if json:
-        typer.echo(abono.webhooks.as_json(found))
-    else:
-        abono.webhooks.show(found, Console())
+    typer.echo(abono.webhooks.as_json(found) if json else abono.webhooks.as_table(found))
     return 0
 
 

@@ -7,8 +7,6 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from uuid import UUID
 
-from rich.console import Console
-from rich.table import Table
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -20,6 +18,7 @@ from models.storage.tables import WebhookEvent
 
 # Failed ones that are delivered again by one command: the dispatcher takes 200 at a time.
 REPLAY_MAX = 10_000
+HEADINGS = ("ID", "PROVIDER", "EVENT", "RECEIVED (UTC)", "STATE", "TRIES", "LAST ERROR")
 
 
 async def list_webhooks(database_url: str, state: InboxState, limit: int) -> list[InboxEventView]:
@@ -44,25 +43,28 @@ def as_json(events: Sequence[InboxEventView]) -> str:
     return json.dumps([event.model_dump(mode="json") for event in events], indent=2)
 
 
-def show(events: Sequence[InboxEventView], console: Console) -> None:
-    """A table, or a sentence when there is nothing to show."""
+def as_table(events: Sequence[InboxEventView]) -> str:
+    """A line for each, in columns, or a sentence when there is none. Never folded: a line is for grep."""
     if not events:
-        console.print("No webhook is in this state.")
-        return
-    table = Table(box=None, pad_edge=False)
-    for heading in ("ID", "PROVIDER", "EVENT", "RECEIVED", "STATE", "TRIES", "LAST ERROR"):
-        table.add_column(heading, no_wrap=heading == "ID", overflow="fold")
-    for event in events:
-        table.add_row(
-            str(event.id),
-            event.provider,
-            event.event_type,
-            f"{event.received_at:%Y-%m-%d %H:%M:%S}",
-            event.disposition or event.state,
-            str(event.tries),
-            event.last_error or "",
-        )
-    console.print(table)
+        return "No webhook is in this state."
+    rows = [HEADINGS, *(_cells(event) for event in events)]
+    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    )
+
+
+def _cells(event: InboxEventView) -> tuple[str, ...]:
+    return (
+        str(event.id),
+        event.provider,
+        event.event_type,
+        f"{event.received_at:%Y-%m-%d %H:%M:%S}",
+        event.disposition or event.state,
+        str(event.tries),
+        event.last_error or "",
+    )
 
 
 @asynccontextmanager

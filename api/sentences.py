@@ -28,7 +28,7 @@ from models.storage.tables import (
 # Wide enough for any reason that a person writes, bounded against an accident.
 _QUOTE_LENGTH_MAX = 200
 ENGINE = "engine"
-OPERATOR_PREFIX = "operator."
+OUT_OF_BAND = "out_of_band"
 
 
 class EntryKind(StrEnum):
@@ -51,7 +51,7 @@ class TimelineEntry(BaseModel):
                 {
                     "at": "2026-11-22T18:00:01Z",
                     "kind": "payment",
-                    "title": "199.00 MXN arrived by conekta and paid the invoice.",
+                    "title": "199.00 MXN arrived by conekta for the invoice.",
                     "actor": "provider:conekta",
                     "details": {"invoice_id": "01890a5d-ac96-774b-bcce-b302099a8061"},
                 }
@@ -203,8 +203,10 @@ def of_payment(row: Payment) -> TimelineEntry:
     amount = money(row.amount_minor, row.currency)
     title = _PAYMENT_SENTENCES.get(row.kind, _of_other_payment)(row, amount)
     actor = f"provider:{row.provider}" if row.provider else "operator"
+    outside = row.kind == OUT_OF_BAND
     return _entry(
-        row.occurred_at,
+        # What an operator books may be days old: it belongs where it was booked.
+        row.recorded_at if outside else row.occurred_at,
         EntryKind.PAYMENT,
         title,
         actor,
@@ -217,20 +219,20 @@ def of_payment(row: Payment) -> TimelineEntry:
 
 
 def _of_capture(row: Payment, amount: str) -> str:
-    return f"{amount} arrived by {row.provider} and {_what_it_paid(row)}."
+    return f"{amount} arrived by {row.provider} {_what_for(row)}."
 
 
 def _of_outside(row: Payment, amount: str) -> str:
-    return f"{amount} arrived outside of the providers and {_what_it_paid(row)}."
+    return f"{amount}, received {at(row.occurred_at)} outside of the providers, was booked {_what_for(row)}."
 
 
-def _what_it_paid(row: Payment) -> str:
+def _what_for(row: Payment) -> str:
     if row.applied_minor == 0:
-        return "paid no invoice: it is kept in sight"
+        return "for no invoice: it is kept in sight"
     if row.applied_minor < row.amount_minor:
         rest = money(row.amount_minor - row.applied_minor, row.currency)
-        return f"paid the invoice; {rest} of it is too much and kept in sight"
-    return "paid the invoice"
+        return f"for the invoice; {rest} of it is too much and kept in sight"
+    return "for the invoice"
 
 
 def _of_refund(row: Payment, amount: str) -> str:
@@ -251,7 +253,7 @@ def _of_other_payment(row: Payment, amount: str) -> str:
 
 _PAYMENT_SENTENCES: dict[str, Callable[[Payment, str], str]] = {
     "capture": _of_capture,
-    "out_of_band": _of_outside,
+    OUT_OF_BAND: _of_outside,
     "refund": _of_refund,
     "dispute": _of_dispute,
     "dispute_reversal": _of_dispute_reversal,

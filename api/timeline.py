@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, literal, select, tuple_
+from sqlalchemy import ColumnElement, and_, case, literal, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from api import sentences
@@ -66,12 +66,16 @@ class _Source:
     entry: Callable[[Any], TimelineEntry]
 
 
+_PAID_AT = case(
+    (Payment.kind == sentences.OUT_OF_BAND, Payment.recorded_at), else_=Payment.occurred_at
+)
+
 SOURCES: tuple[_Source, ...] = (
     _Source(WebhookEvent, WebhookEvent.received_at, sentences.of_webhook),
     _Source(Invoice, Invoice.invoice_date, sentences.of_invoice),
     _Source(ChargeAttempt, ChargeAttempt.started_at, sentences.of_attempt),
     _Source(FallbackEvent, FallbackEvent.timestamp, sentences.of_fallback),
-    _Source(Payment, Payment.occurred_at, sentences.of_payment),
+    _Source(Payment, _PAID_AT, sentences.of_payment),
     _Source(ChargeAttempt, ChargeAttempt.finished_at, sentences.of_finished_attempt),
     _Source(Invoice, Invoice.paid_at, sentences.of_paid_invoice),
     _Source(AuditEntry, AuditEntry.at, sentences.of_audit),

@@ -56,6 +56,7 @@ def payment(kind: str, **changes: Any) -> Payment:
         "applied_minor": 19900,
         "currency": "MXN",
         "occurred_at": NOW,
+        "recorded_at": NOW,
     }
     return Payment(**values | changes)
 
@@ -156,20 +157,21 @@ TITLES: list[tuple[sentences.TimelineEntry, str]] = [
     ),
     (
         sentences.of_payment(payment("capture")),
-        "199.00 MXN arrived by conekta and paid the invoice.",
+        "199.00 MXN arrived by conekta for the invoice.",
     ),
     (
         sentences.of_payment(payment("capture", applied_minor=0)),
-        "199.00 MXN arrived by conekta and paid no invoice: it is kept in sight.",
+        "199.00 MXN arrived by conekta for no invoice: it is kept in sight.",
     ),
     (
         sentences.of_payment(payment("capture", applied_minor=10000)),
-        "199.00 MXN arrived by conekta and paid the invoice; 99.00 MXN of it is too much and kept"
+        "199.00 MXN arrived by conekta for the invoice; 99.00 MXN of it is too much and kept"
         " in sight.",
     ),
     (
         sentences.of_payment(payment("out_of_band", provider=None)),
-        "199.00 MXN arrived outside of the providers and paid the invoice.",
+        "199.00 MXN, received 2026-11-22 18:00 UTC outside of the providers, was booked for the"
+        " invoice.",
     ),
     (
         sentences.of_payment(payment("refund")),

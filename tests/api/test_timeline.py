@@ -133,7 +133,7 @@ IN_ORDER = [
     "An invoice of 199.00 MXN was made.",
     "Stripe was asked for a voucher of 199.00 MXN.",
     "Stripe was asked instead of conekta (timeout).",
-    "199.00 MXN arrived by stripe and paid the invoice.",
+    "199.00 MXN arrived by stripe for the invoice.",
     "Stripe waits for the customer to pay 199.00 MXN.",
     "Stripe reported payment_intent.succeeded.",
     "The invoice of 199.00 MXN was paid in full.",
