@@ -19,6 +19,7 @@ from models import explaining
 from models.explaining import Doubt, Situation
 from models.moments import SUMMARY_BY_STEP, Moment, Step
 from models.outcomes import OPEN_OUTCOMES, OutcomeClass, ProviderName
+from models.snapshots import Decline
 from models.states import InvoiceStatus, SubscriptionStatus
 from models.storage.tables import ChargeAttempt, Invoice, Subscription
 from models.subscription import BillingClock, OpenInvoice, SubscriptionState, SubscriptionTerms
@@ -161,7 +162,13 @@ async def _open_invoice(
         else 0,
         provider_failures=counts.get(OutcomeClass.NOT_ATTEMPTED, 0),
         next_try_at=row.next_step_at if row.next_step == Step.TRY_AGAIN else None,
+        last_decline=_last_decline(row),
     )
+
+
+def _last_decline(row: Subscription) -> Decline | None:
+    told = (row.collection or {}).get("last_decline")
+    return Decline(decline_class=told["class"], code=told["code"]) if told else None
 
 
 async def _past_due_since(

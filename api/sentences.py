@@ -18,10 +18,13 @@ from models.outcomes import Instrument, OutcomeClass
 from models.storage.tables import (
     AuditEntry,
     ChargeAttempt,
+    CreditEntry,
+    Dispute,
     FallbackEvent,
     Invoice,
     OutboundEvent,
     Payment,
+    Refund,
     WebhookEvent,
 )
 
@@ -36,6 +39,9 @@ class EntryKind(StrEnum):
     INVOICE = "invoice"
     ATTEMPT = "attempt"
     PAYMENT = "payment"
+    REFUND = "refund"
+    CREDIT = "credit"
+    DISPUTE = "dispute"
     FALLBACK = "fallback"
     WEBHOOK = "webhook"
     EVENT = "event"
@@ -258,6 +264,60 @@ _PAYMENT_SENTENCES: dict[str, Callable[[Payment, str], str]] = {
     "dispute": _of_dispute,
     "dispute_reversal": _of_dispute_reversal,
 }
+
+
+def of_refund(row: Refund) -> TimelineEntry:
+    amount = money(row.amount_minor, row.currency)
+    return _entry(
+        row.created_at,
+        EntryKind.REFUND,
+        f"A refund of {amount} by {row.provider} was ordered; it is {_words(row.status, capital=False)}.",
+        row.actor,
+        refund_id=str(row.id),
+        invoice_id=str(row.invoice_id),
+        payment_id=str(row.payment_id),
+        provider_refund_id=row.provider_refund_id,
+        failure_code=row.failure_code,
+    )
+
+
+def of_credit(row: CreditEntry) -> TimelineEntry:
+    amount = money(abs(row.amount_minor), row.currency)
+    what = "was credited to the customer" if row.amount_minor > 0 else "of the credit was used"
+    return _entry(
+        row.created_at,
+        EntryKind.CREDIT,
+        f"{amount} {what} ({_words(row.reason, capital=False)}).",
+        ENGINE,
+        credit_entry_id=str(row.id),
+        invoice_id=str(row.invoice_id) if row.invoice_id else None,
+    )
+
+
+def of_dispute(row: Dispute) -> TimelineEntry:
+    reason = f" ({_words(row.reason, capital=False)})" if row.reason else ""
+    until = f"; evidence is due {at(row.evidence_due_at)}" if row.evidence_due_at else ""
+    title = f"The customer's bank disputes {money(row.amount_minor, row.currency)}{reason}{until}."
+    return _dispute_entry(row, row.opened_at, title)
+
+
+def of_closed_dispute(row: Dispute) -> TimelineEntry:
+    amount = money(row.amount_minor, row.currency)
+    title = f"The dispute about {amount} was closed: {_words(row.status, capital=False)}."
+    return _dispute_entry(row, row.closed_at or row.opened_at, title)
+
+
+def _dispute_entry(row: Dispute, moment: datetime, title: str) -> TimelineEntry:
+    return _entry(
+        moment,
+        EntryKind.DISPUTE,
+        title,
+        f"provider:{row.provider}",
+        dispute_id=str(row.id),
+        invoice_id=str(row.invoice_id) if row.invoice_id else None,
+        provider_dispute_id=row.provider_dispute_id,
+        status=row.status,
+    )
 
 
 # What was heard and told ---------------------------------------------------------------------

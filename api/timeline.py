@@ -1,6 +1,6 @@
 """A subscription's life in one list: what was decided, tried, paid, heard and told.
 
-Ten sources (some rows are two moments: an attempt begins and ends) are each read from the cursor on, bounded
+The sources (some rows are two moments: an attempt begins and ends) are each read from the cursor on, bounded
 by the page, and merged. At one instant causes come before effects, in the order of `SOURCES`.
 """
 
@@ -23,10 +23,13 @@ from models.commands import payment_workflow_id
 from models.storage.tables import (
     AuditEntry,
     ChargeAttempt,
+    CreditEntry,
+    Dispute,
     FallbackEvent,
     Invoice,
     OutboundEvent,
     Payment,
+    Refund,
     Subscription,
     WebhookEvent,
 )
@@ -77,7 +80,11 @@ SOURCES: tuple[_Source, ...] = (
     _Source(FallbackEvent, FallbackEvent.timestamp, sentences.of_fallback),
     _Source(Payment, _PAID_AT, sentences.of_payment),
     _Source(ChargeAttempt, ChargeAttempt.finished_at, sentences.of_finished_attempt),
+    _Source(CreditEntry, CreditEntry.created_at, sentences.of_credit),
     _Source(Invoice, Invoice.paid_at, sentences.of_paid_invoice),
+    _Source(Refund, Refund.created_at, sentences.of_refund),
+    _Source(Dispute, Dispute.opened_at, sentences.of_dispute),
+    _Source(Dispute, Dispute.closed_at, sentences.of_closed_dispute),
     _Source(AuditEntry, AuditEntry.at, sentences.of_audit),
     _Source(OutboundEvent, OutboundEvent.created_at, sentences.of_event),
     _Source(WebhookEvent, WebhookEvent.applied_at, sentences.of_applied_webhook),

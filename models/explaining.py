@@ -220,7 +220,9 @@ def _about_collecting(situation: Situation, invoice: OpenInvoice) -> str:
 
 
 def _about_declines(situation: Situation, invoice: OpenInvoice) -> str:
-    told = f"{situation.collector} declined the card ({_times(invoice.declines)})"
+    code = invoice.last_decline.code.replace("_", " ") if invoice.last_decline else None
+    times = _times(invoice.declines) + (f", last: {code}" if code else "")
+    told = f"{situation.collector} declined the card ({times})"
     if invoice.next_try_at is not None:
         return f"{told}; it may work later."
     if invoice.first:

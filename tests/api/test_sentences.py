@@ -14,10 +14,13 @@ from models.states import SubscriptionEvent
 from models.storage.tables import (
     AuditEntry,
     ChargeAttempt,
+    CreditEntry,
+    Dispute,
     FallbackEvent,
     Invoice,
     OutboundEvent,
     Payment,
+    Refund,
     WebhookEvent,
 )
 
@@ -97,6 +100,39 @@ FALLBACK = FallbackEvent(
     reason="api_error",
     timestamp=NOW,
 )
+REFUND = Refund(
+    id=ID,
+    invoice_id=ID,
+    payment_id=ID,
+    provider="stripe",
+    amount_minor=5000,
+    currency="MXN",
+    status="pending",
+    actor="key:abk_test",
+    created_at=NOW,
+)
+
+
+def credit(amount_minor: int) -> CreditEntry:
+    return CreditEntry(
+        id=ID, amount_minor=amount_minor, currency="MXN", reason="paid_twice", created_at=NOW
+    )
+
+
+def dispute(**changes: Any) -> Dispute:
+    values: dict[str, Any] = {
+        "id": ID,
+        "provider": "stripe",
+        "provider_dispute_id": "dp_1",
+        "amount_minor": 19900,
+        "currency": "MXN",
+        "reason": "product_not_received",
+        "status": "open",
+        "opened_at": NOW,
+    }
+    return Dispute(**values | changes)
+
+
 EVENT = OutboundEvent(id=ID, sequence=4, type="invoice.paid", data={}, created_at=NOW)
 OPERATOR = "key:abk_test"
 
@@ -186,6 +222,21 @@ TITLES: list[tuple[sentences.TimelineEntry, str]] = [
         "199.00 MXN came back: the dispute was won.",
     ),
     (sentences.of_payment(payment("new_kind")), "199.00 MXN moved (new kind)."),
+    (
+        sentences.of_refund(REFUND),
+        "A refund of 50.00 MXN by stripe was ordered; it is pending.",
+    ),
+    (sentences.of_credit(credit(500)), "5.00 MXN was credited to the customer (paid twice)."),
+    (sentences.of_credit(credit(-500)), "5.00 MXN of the credit was used (paid twice)."),
+    (
+        sentences.of_dispute(dispute(evidence_due_at=NOW)),
+        "The customer's bank disputes 199.00 MXN (product not received); evidence is due 2026-11-22"
+        " 18:00 UTC.",
+    ),
+    (
+        sentences.of_closed_dispute(dispute(status="lost", closed_at=NOW)),
+        "The dispute about 199.00 MXN was closed: lost.",
+    ),
     (sentences.of_fallback(FALLBACK), "Stripe was asked instead of conekta (api error)."),
     (sentences.of_webhook(webhook()), "Conekta reported order.paid."),
     (

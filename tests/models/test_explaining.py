@@ -13,8 +13,9 @@ from models import explaining_payments
 from models.calendar import BillingInterval
 from models.explaining import Doubt, Situation, explain
 from models.moments import next_moment
-from models.outcomes import Instrument, OutcomeClass, ProviderName
+from models.outcomes import DeclineClass, Instrument, OutcomeClass, ProviderName
 from models.purchase import PurchaseStatus, PurchaseTerms
+from models.snapshots import Decline
 from models.states import SubscriptionStatus
 from models.subscription import OpenInvoice, SubscriptionState, SubscriptionTerms
 
@@ -81,6 +82,7 @@ LATE: dict[str, Any] = {
 TRIAL: dict[str, Any] = {"trial_end": NOW + 3 * DAY, "current_period_end": NOW + 3 * DAY}
 SLIP: dict[str, Any] = {"busy": True, "bill": invoice(attempt_id=ID)}
 CARD = Instrument.CARD
+NO_FUNDS = Decline(decline_class=DeclineClass.SOFT, code="insufficient_funds")
 DOUBT = Doubt(ProviderName.CONEKTA, NOW)
 
 SITUATIONS: dict[str, tuple[Situation, list[str]]] = {
@@ -168,11 +170,16 @@ SITUATIONS: dict[str, tuple[Situation, list[str]]] = {
         ["was paid in part and still lacks 100.00 MXN"],
     ),
     "past due, declined and tried again": (
-        situation(S.PAST_DUE, CARD, invoice(declines=2, next_try_at=NOW + 5 * DAY), **LATE),
+        situation(
+            S.PAST_DUE,
+            CARD,
+            invoice(declines=2, next_try_at=NOW + 5 * DAY, last_decline=NO_FUNDS),
+            **LATE,
+        ),
         [
             "past due since 2026-11-22 18:00 UTC",
             "The customer keeps access until 2026-11-29 18:00 UTC.",
-            "declined the card (2 times); it may work later",
+            "declined the card (2 times, last: insufficient funds); it may work later",
             "The invoice is tried again, at 2026-11-27 18:00 UTC.",
         ],
     ),
