@@ -11,12 +11,14 @@ from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from activities.signatures import AttemptRequest, AttemptResult
+from activities.outbox import tell_about
+from activities.reminders import schedule_reminder
+from activities.signatures import AttemptRequest, AttemptResult, IssuePayment
 from models.outcomes import OPEN_OUTCOMES, OUTCOME_TRANSITIONS, OutcomeClass
 from models.purchase import Terms
 from models.storage.engine import Sessions
-from models.storage.tables import ChargeAttempt, Invoice
-from models.subscription import InvoiceProjection
+from models.storage.tables import ChargeAttempt, Invoice, Subscription
+from models.subscription import InvoiceProjection, ReminderKind
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,7 @@ class Ledger:
                 .returning(ChargeAttempt.id)
             )
             if inserted is not None:
+                await _remind_later(session, request)
                 return Beginning(fresh=True)
             known = await self._find(session, request.attempt_id)
         if known is None:
@@ -105,8 +108,11 @@ class Ledger:
         before = [
             outcome for outcome in OPEN_OUTCOMES if result.outcome in OUTCOME_TRANSITIONS[outcome]
         ]
+        issued = result.outcome is OutcomeClass.PENDING and result.payment is not None
         async with self._sessions.begin() as session:
-            await session.execute(
+            if issued:
+                await _lock_subscription(session, result.attempt_id)
+            written = await session.execute(
                 update(ChargeAttempt)
                 .where(
                     ChargeAttempt.id == result.attempt_id,
@@ -122,10 +128,44 @@ class Ledger:
                     next_action=action,
                     finished_at=None if result.outcome in OPEN_OUTCOMES else at,
                 )
+                .returning(ChargeAttempt.subscription_id, ChargeAttempt.invoice_id)
             )
+            row = written.first()
+            if row is not None and row.subscription_id is not None and issued:
+                # There is something to pay now; with the outcome, so that it is told exactly once.
+                await tell_about(
+                    session,
+                    row.subscription_id,
+                    "payment.issued",
+                    {"invoice_id": str(row.invoice_id)},
+                    at,
+                )
 
     async def _find(self, session: AsyncSession, attempt_id: UUID) -> ChargeAttempt | None:
         return await session.scalar(select(ChargeAttempt).where(ChargeAttempt.id == attempt_id))
+
+
+async def _lock_subscription(session: AsyncSession, attempt_id: UUID) -> None:
+    """In the order in which the workflow's own transaction takes its locks: the subscription first."""
+    theirs = select(ChargeAttempt.subscription_id).where(ChargeAttempt.id == attempt_id)
+    await session.execute(
+        select(Subscription.id)
+        .where(Subscription.id == theirs.scalar_subquery())
+        .with_for_update(key_share=True)
+    )
+
+
+async def _remind_later(session: AsyncSession, request: AttemptRequest) -> None:
+    if isinstance(request, IssuePayment) and request.remind_at is not None:
+        await schedule_reminder(
+            session,
+            id_=request.attempt_id,
+            application_id=request.terms.application_id,
+            subscription_id=request.terms.subscription_id,
+            kind=ReminderKind.PAYMENT,
+            due_at=request.remind_at,
+            attempt_id=request.attempt_id,
+        )
 
 
 async def upsert_invoice(

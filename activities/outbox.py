@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import func, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from models.storage.tables import OutboundEvent, Purchase, Subscription
+from models.storage.tables import OutboundEvent, Purchase, Subscription, new_id
 from models.subscription import OutboundProjection
 
 # PostgreSQL channel on which API replicas hear that there is something to tell an app.
@@ -57,6 +58,28 @@ async def tell(
     await session.execute(text("SELECT pg_notify(:channel, '')"), {"channel": OUTBOUND_CHANNEL})
 
 
+async def tell_about(
+    session: AsyncSession,
+    subscription_id: UUID,
+    type_: str,
+    data: dict[str, Any],
+    at: datetime,
+) -> None:
+    """Tell something about a subscription, with what every event of one carries."""
+    row = await session.get_one(Subscription, subscription_id)
+    event = OutboundProjection(
+        id=new_id(),
+        type=type_,
+        data={
+            "subscription_id": str(row.id),
+            "organization_id": str(row.organization_id),
+            "status": row.status,
+            **data,
+        },
+    )
+    await tell(session, [event], application_id=row.application_id, subscription_id=row.id, at=at)
+
+
 async def _last_sequence(
     session: AsyncSession, subscription_id: UUID | None, purchase_id: UUID | None
 ) -> int:
@@ -67,6 +90,7 @@ async def _last_sequence(
     else:
         owner = select(Purchase.id).where(Purchase.id == purchase_id)
         theirs = OutboundEvent.purchase_id == purchase_id
-    await session.execute(owner.with_for_update())
+    # No key update: rows that refer to it may be inserted meanwhile.
+    await session.execute(owner.with_for_update(key_share=True))
     last = await session.scalar(select(func.max(OutboundEvent.sequence)).where(theirs))
     return last or 0

@@ -11,6 +11,7 @@ from temporalio import activity
 
 from activities.ledger import invoice_values
 from activities.outbox import tell
+from activities.reminders import schedule_reminder
 from activities.signatures import Records, RouteRequest
 from models.outcomes import DEFAULT_ACCOUNT, OUTCOME_TRANSITIONS, OutcomeClass, ProviderName
 from models.purchase import PurchaseBatch, PurchaseTerms, Terms
@@ -215,6 +216,16 @@ async def _write_ledgers(session: AsyncSession, batch: ChangeBatch) -> None:
         values = {**entry.model_dump(), **owner, "version": batch.version}
         await _insert_new(session, AuditEntry, {**values, "at": batch.recorded_at})
     await tell(session, batch.outbound, **owner, at=batch.recorded_at)
+    for reminder in batch.reminders:
+        await schedule_reminder(
+            session,
+            id_=reminder.id,
+            application_id=batch.application_id,
+            subscription_id=owner.get("subscription_id"),
+            kind=reminder.kind,
+            due_at=reminder.due_at,
+            valid_for=reminder.valid_for,
+        )
 
 
 async def _acknowledge(

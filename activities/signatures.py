@@ -55,6 +55,8 @@ class IssuePayment(AttemptRequest):
     expires_at: AwareDatetime
     remind_at: AwareDatetime | None = None
     expiry_grace_seconds: int
+    # Whether the parent has a caller to answer as soon as there is something to pay.
+    somebody_waits: bool = True
 
 
 class OpenProviderSubscription(AttemptRequest):

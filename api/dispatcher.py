@@ -31,6 +31,7 @@ from api.delivery import Delivery, Report
 from api.event_facts import DueEvent, load_facts
 from api.event_targets import Disposition, Parked, Target, judge
 from api.problems import is_database_away, log_unexpected
+from api.reminders import Reminders
 from api.starter import Starter
 from models.events import EventKind, ProviderEvent
 from models.storage.tables import WebhookEvent
@@ -72,6 +73,7 @@ class Dispatcher:
         helpers = [
             asyncio.create_task(self._context.doorbell.connect(self._context.engine)),
             asyncio.create_task(self._starter.run()),
+            asyncio.create_task(Reminders(self._context).run()),
         ]
         try:
             while not self._stopping.is_set():

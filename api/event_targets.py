@@ -43,8 +43,9 @@ _UNPAID = frozenset({OutcomeClass.DECLINED, OutcomeClass.NOT_ATTEMPTED})
 _ECHOES: dict[str, frozenset[OutcomeClass]] = {
     "charge.created": frozenset(OutcomeClass) - {OutcomeClass.UNKNOWN},
     "charge.paid": frozenset({OutcomeClass.SUCCEEDED}),
-    "charge.expired": _UNPAID,
-    "charge.canceled": _UNPAID,
+    # Also once it was paid: an order offers several charges, and those that nobody used expire.
+    "charge.expired": _UNPAID | {OutcomeClass.SUCCEEDED},
+    "charge.canceled": _UNPAID | {OutcomeClass.SUCCEEDED},
 }
 _UNPAID_ENDS = frozenset({PaymentStatus.DECLINED, PaymentStatus.EXPIRED, PaymentStatus.CANCELED})
 

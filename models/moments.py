@@ -80,8 +80,13 @@ def _engine_moments(terms: SubscriptionTerms, state: SubscriptionState) -> list[
         # Nothing is on its way, for instance because the invoice was paid in part: nobody else will
         # move it, so it is collected at once.
         moments.append(Moment(invoice.created_at, Step.TRY_AGAIN))
-    if state.status in {SubscriptionStatus.ACTIVE, SubscriptionStatus.TRIALING}:
-        moments.append(Moment(invoice.due_at, Step.PAST_DUE))
+    past_due_at = invoice.due_at + terms.policy.due_grace
+    # A slip that comes to its end before is heard of then: a timer for nothing would be one for every
+    # renewal.
+    ends_before = invoice.ends_at is not None and invoice.ends_at <= past_due_at
+    served = state.status in {SubscriptionStatus.ACTIVE, SubscriptionStatus.TRIALING}
+    if served and not ends_before:
+        moments.append(Moment(past_due_at, Step.PAST_DUE))
     return moments
 
 
@@ -128,6 +133,21 @@ def _look_at(terms: SubscriptionTerms, state: SubscriptionState) -> datetime | N
     if looked_at is not None and looked_at >= due:
         return looked_at + again
     return due
+
+
+def reminder_at(terms: SubscriptionTerms, state: SubscriptionState) -> datetime | None:
+    """When to tell the app that the period under way ends; None when nothing happens at its end that
+    a customer should hear of. A voucher's issue is a reminder in itself."""
+    end = state.current_period_end
+    if end is None or state.cancel_at_period_end:
+        return None
+    if state.status is SubscriptionStatus.TRIALING:
+        before = terms.policy.reminder_before_trial_end
+    elif state.status is SubscriptionStatus.ACTIVE and terms.clock is BillingClock.PROVIDER:
+        before = terms.policy.reminder_before_renewal
+    else:
+        return None
+    return end - before if before else None
 
 
 def unavailable_retry_at(

@@ -63,6 +63,9 @@ class BillingPolicy(BaseModel):
     voucher_lifetime: timedelta = timedelta(days=3)  # OXXO's usual time to pay.
     transfer_lifetime: timedelta = timedelta(days=3)
     reminder_before_expiry: timedelta = timedelta(days=1)
+    # Before a stored card is charged again, and before a trial ends; zero for never.
+    reminder_before_renewal: timedelta = timedelta(days=7)
+    reminder_before_trial_end: timedelta = timedelta(days=3)
     vouchers_max: int = 3  # Per invoice; then the engine gives up.
     expiry_grace: timedelta = timedelta(minutes=15)  # Conekta reports within 10 minutes.
     retry_after_days: tuple[int, ...] = (3, 5, 6)
@@ -71,6 +74,8 @@ class BillingPolicy(BaseModel):
     )  # A day after the last retry the engine gives up.
     on_unpaid: OnUnpaid = OnUnpaid.CANCEL
     on_dispute: OnDispute = OnDispute.CANCEL_AT_PERIOD_END
+    # A slip that was paid in time may be known to be only now; nobody is called late before that.
+    due_grace: timedelta = timedelta(hours=1)
     access_grace: timedelta = timedelta(days=7)  # Access outlives the first missed payment.
     first_payment_window: timedelta = timedelta(hours=23)  # Stripe drops an unpaid start then.
     provider_check_grace: timedelta = timedelta(hours=2)  # Stripe finalises an invoice after 1 h.
@@ -150,6 +155,8 @@ class OpenInvoice(BaseModel):
     declines_forgiven: int = 0
     collecting_since: AwareDatetime | None = None
     exhausted_at: AwareDatetime | None = None
+    # When the slip that is out will have come to its end; nothing else need be set in motion before.
+    ends_at: AwareDatetime | None = None
 
 
 class SubscriptionState(BaseModel):
@@ -180,6 +187,7 @@ class SubscriptionState(BaseModel):
     suspended_at: AwareDatetime | None = None  # Paused because its invoice was not paid.
     open_dispute_ids: list[str] = []
     closed_dispute_ids: list[str] = []  # Newest last; a late report does not open them again.
+    reminded_for: AwareDatetime | None = None  # The period end that a reminder is scheduled for.
     # Ids of provider events already applied, newest last: bounded, because the inbox has the last word.
     applied_event_ids: list[UUID] = []
     # Provider ids of money already counted, newest last: heard of twice, it is counted once.
@@ -189,6 +197,9 @@ class SubscriptionState(BaseModel):
 COUNTED_CHARGE_IDS_MAX = 50
 DISPUTE_IDS_MAX = 20
 APPLIED_EVENT_IDS_MAX = 200
+# Of an idle subscription's four kilobytes. The database has the last word on what is older.
+COUNTED_CHARGE_IDS_MAX = 16
+APPLIED_EVENT_IDS_MAX = 16
 
 
 class InvoiceProjection(BaseModel):
@@ -268,6 +279,21 @@ class OutboundProjection(BaseModel):
     data: dict[str, Any]
 
 
+class ReminderKind(StrEnum):
+    PAYMENT = "payment"  # A voucher or transfer expires soon.
+    RENEWAL = "renewal"  # A stored card is charged soon.
+    TRIAL_END = "trial_end"
+
+
+class ReminderProjection(BaseModel):
+    """Tell the app at `due_at`, if the period still ends at `valid_for` and is to be renewed."""
+
+    id: UUID
+    kind: ReminderKind
+    due_at: AwareDatetime
+    valid_for: AwareDatetime
+
+
 class AppliedEvent(BaseModel):
     """`id` is the inbox row's; `disposition` says in a word or two what was done with it."""
 
@@ -311,6 +337,7 @@ class ChangeBatch(BaseModel):
     fallbacks: list[FallbackProjection] = []
     audit: list[AuditProjection] = []
     outbound: list[OutboundProjection] = []
+    reminders: list[ReminderProjection] = []
     applied_events: list[AppliedEvent] = []
     recorded_at: AwareDatetime
 

@@ -19,7 +19,7 @@ with workflow.unsafe.imports_passed_through():
     from models.dunning import MESSAGE_BY_CLASS, access_until, collection
     from models.explaining import Doubt
     from models.ids import derived_id
-    from models.moments import Moment, next_moment, paid_until
+    from models.moments import Moment, next_moment, paid_until, reminder_at
     from models.outcomes import FallbackReason, OutcomeClass, ProviderName
     from models.settlement import Settlement
     from models.snapshots import Capture
@@ -43,6 +43,8 @@ with workflow.unsafe.imports_passed_through():
         OutboundProjection,
         PaymentProjection,
         ProjectionBatch,
+        ReminderKind,
+        ReminderProjection,
         SubscriptionProjection,
         SubscriptionState,
         SubscriptionTerms,
@@ -308,7 +310,7 @@ class Desk:
             provider_object_id=result.provider_object_id,
         )
         if invoice.attempt_id == result.attempt_id:
-            invoice.attempt_id = None
+            invoice.attempt_id = invoice.ends_at = None
 
     def drop_open_attempt(self, invoice: OpenInvoice, reason: str) -> None:
         """Close an attempt that waits for a customer whose time is up."""
@@ -320,7 +322,7 @@ class Desk:
                 provider=self.state.provider,
                 reason=reason,
             )
-            invoice.attempt_id = None
+            invoice.attempt_id = invoice.ends_at = None
 
     # Committing ------------------------------------------------------------------------------
 
@@ -342,11 +344,25 @@ class Desk:
             fallbacks=self._fallbacks,
             audit=self._audit,
             outbound=self._outbound,
+            reminders=self._reminders(),
             applied_events=self._applied,
             recorded_at=workflow.now(),
         )
         self._clear()
         await call_record(batch)
+
+    def _reminders(self) -> list[ReminderProjection]:
+        """One for each period, written when the period is known."""
+        end, due_at = self.state.current_period_end, reminder_at(self.terms, self.state)
+        if due_at is None or end is None or self.state.reminded_for == end:
+            return []
+        self.state.reminded_for = end
+        if due_at <= workflow.now():
+            return []
+        id_ = self.id_for(f"renewal#{end.isoformat()}", due_at)
+        trial = self.state.status is SubscriptionStatus.TRIALING
+        kind = ReminderKind.TRIAL_END if trial else ReminderKind.RENEWAL
+        return [ReminderProjection(id=id_, kind=kind, due_at=due_at, valid_for=end)]
 
     def _row(self) -> SubscriptionProjection:
         state, moment = self.state, self.next_moment()

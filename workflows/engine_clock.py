@@ -62,6 +62,7 @@ class EngineClock:
         self._handle = None
         self._collecting: OpenInvoice | None = None  # What the running payment is for.
         self._issued = False
+        self._attended = False  # A caller wants to know as soon as there is something to pay.
 
     @property
     def deaf(self) -> bool:
@@ -168,6 +169,7 @@ class EngineClock:
         desk.audit(actor, "retry", {}, {})
         if invoice is not None and not self.busy:
             invoice.next_try_at = None
+            self._attended = True
             await self._collect()
 
     async def take_news(self) -> None:
@@ -245,14 +247,13 @@ class EngineClock:
     def hear_issued(self, attempt: AttemptResult) -> None:
         """The customer has something to pay now."""
         if self._collecting is not None and self._collecting.attempt_id == attempt.attempt_id:
-            self._issued = True
-            self._desk.emit("payment.issued", invoice_id=str(self._collecting.invoice_id))
+            self._issued, self._attended = True, False
 
-    def remind(self) -> None:
-        """Tell the app that its customer should be reminded of the slip."""
+    def hear_overdue(self, attempt: AttemptResult) -> None:
+        """The slip will not come to its end when it should: nothing waits for that any more."""
         invoice = self._desk.state.invoice
-        if invoice is not None and not self._desk.over:
-            self._desk.emit("payment.reminder", invoice_id=str(invoice.invoice_id))
+        if invoice is not None and invoice.attempt_id == attempt.attempt_id:
+            invoice.ends_at = None
 
     def _keep_in_sight(self, collecting: OpenInvoice, attempt: AttemptResult) -> None:
         """The slip was paid although its invoice was settled in another way: unapplied money."""
@@ -302,6 +303,7 @@ class EngineClock:
         self._issued = False
         self._collecting = invoice
         request = self._request(invoice, attempt_id)
+        invoice.ends_at = request.expires_at + desk.terms.policy.expiry_grace
         self._handle = await workflow.start_child_workflow(
             PendingPaymentWorkflow.run,
             request,
@@ -327,6 +329,7 @@ class EngineClock:
             expires_at=expires_at,
             remind_at=expires_at - policy.reminder_before_expiry,
             expiry_grace_seconds=seconds(policy.expiry_grace),
+            somebody_waits=invoice.first or self._attended,
         )
 
     async def _follow(self, attempt_id: UUID) -> None:

@@ -62,7 +62,6 @@ class PendingPaymentWorkflow:
         self._seen: set[UUID] = set()
         self._void_requested = False
         self._expires_at = request.expires_at
-        self._attempt: AttemptResult | None = None
 
     @workflow.run
     async def run(self, request: IssuePayment) -> PendingPaymentResult:
@@ -78,11 +77,12 @@ class PendingPaymentWorkflow:
             f"issue {request.terms.instrument} at {request.provider}",
         )
         if attempt.outcome is OutcomeClass.UNKNOWN:
+            await self._tell_overdue(attempt)
             attempt = await self._resolve()
-        self._attempt = attempt
         if attempt.outcome is not OutcomeClass.PENDING or attempt.payment is None:
             return PendingPaymentResult(attempt=attempt, event_ids=list(self._event_ids()))
-        await self._tell_parent("payment_issued", attempt)
+        if request.somebody_waits:
+            await self._tell_parent("payment_issued", attempt)
         final = await self._wait_for_customer(attempt.payment)
         await workflow.wait_condition(workflow.all_handlers_finished)
         return PendingPaymentResult(
@@ -115,14 +115,11 @@ class PendingPaymentWorkflow:
 
     async def _wait_for_customer(self, issued: PaymentSnapshot) -> PaymentSnapshot:
         expires_at = self._expires_at = issued.expires_at or self._request.expires_at
-        remind_at = self._request.remind_at
         look_at = expires_at + timedelta(seconds=self._request.expiry_grace_seconds)
         looks_left = LOOKS_AFTER_EXPIRY_MAX[self._request.terms.instrument]
+        overdue = False
         while True:
-            await self._wait_until(
-                min(look_at, remind_at or look_at),
-                "remind the customer" if remind_at else "look whether it was paid after all",
-            )
+            await self._wait_until(look_at, "look whether it was paid after all")
             if self._void_requested:
                 return await self._void(issued)
             if self._events:
@@ -134,13 +131,13 @@ class PendingPaymentWorkflow:
             if snapshot.status is not PaymentStatus.PENDING:
                 return snapshot
             now = workflow.now()
-            if remind_at is not None and now >= remind_at:
-                remind_at = None
-                await self._tell_parent("payment_reminder", self._attempt)
             if now >= look_at:
                 looks_left -= 1
                 if looks_left <= 0:
                     return await self._void(issued)
+                if not overdue:
+                    overdue = True
+                    await self._tell_overdue(of_payment(self._request.attempt_id, snapshot))
                 look_at = now + LOOK_AGAIN
 
     async def _wait_until(self, at: datetime, what: str) -> None:
@@ -215,6 +212,11 @@ class PendingPaymentWorkflow:
             retry_policy=RECORD_RETRY,
             summary="acknowledge webhooks",
         )
+
+    async def _tell_overdue(self, attempt: AttemptResult) -> None:
+        """A subscription counts on the end that it was promised; a purchase waits as long as it takes."""
+        if self._request.terms.purchase_id is None:
+            await self._tell_parent("payment_overdue", attempt)
 
     async def _tell_parent(self, signal: str, attempt: AttemptResult | None) -> None:
         parent = workflow.info().parent

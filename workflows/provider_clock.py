@@ -113,8 +113,8 @@ class ProviderClock:
     def hear_issued(self, attempt: AttemptResult) -> None:
         """Vouchers are the other clock's."""
 
-    def remind(self) -> None:
-        """Nothing to remind of: the provider charges by itself."""
+    def hear_overdue(self, attempt: AttemptResult) -> None:
+        """Vouchers are the other clock's."""
 
     async def cancel(self, *, immediately: bool, actor: str) -> None:
         """Cancelled at the provider first: it must not charge after we have said that it is over."""

@@ -163,18 +163,14 @@ class SubscriptionWorkflow(OperatorUpdates):
         self._events += [event for event in batch.events if event.id not in known]
 
     @workflow.signal
-    async def payment_issued(self, attempt: AttemptResult) -> None:
-        """From the payment's own workflow: the customer has something to pay now."""
-        async with self._lock:
-            self._clock.hear_issued(attempt)
-            await self._desk.commit()
+    def payment_issued(self, attempt: AttemptResult) -> None:
+        """From the payment's own workflow, when a caller waits: there is something to pay now."""
+        self._clock.hear_issued(attempt)
 
     @workflow.signal
-    async def payment_reminder(self, attempt: AttemptResult) -> None:
-        """From the payment's own workflow: it expires soon and is still unpaid."""
-        async with self._lock:
-            self._clock.remind()
-            await self._desk.commit()
+    def payment_overdue(self, attempt: AttemptResult) -> None:
+        """From the payment's own workflow: its end is late, or nobody knows when it comes."""
+        self._clock.hear_overdue(attempt)
 
     @workflow.query
     def explain(self) -> str:

@@ -99,16 +99,15 @@ class Reminder(Base):
     """Something to tell the app at a moment, if it still holds then. A row costs no timer.
 
     `kind` says what has to hold: `payment` that the attempt is still unpaid, `renewal` that the
-    subscription still renews at `valid_for`.
+    subscription still renews at `valid_for`. The id follows from what it is about, so it is written once.
     """
 
     __tablename__ = "reminders"
     __table_args__ = (
-        UniqueConstraint("subscription_id", "kind", "due_at"),
-        Index("ix_reminders_due", "due_at", postgresql_where=text("told_at IS NULL")),
+        Index("ix_reminders_due", "due_at", postgresql_where=text("settled_at IS NULL")),
     )
 
-    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
+    id: Mapped[UUID] = mapped_column(primary_key=True)
     application_id: Mapped[UUID] = mapped_column(ForeignKey("applications.id"))
     subscription_id: Mapped[UUID | None] = mapped_column(ForeignKey("subscriptions.id"))
     purchase_id: Mapped[UUID | None] = mapped_column(ForeignKey("purchases.id"))
@@ -116,5 +115,5 @@ class Reminder(Base):
     kind: Mapped[str]  # payment | renewal
     due_at: Mapped[datetime]
     valid_for: Mapped[datetime | None]  # The period end that a renewal reminder is about.
-    told_at: Mapped[datetime | None]
+    settled_at: Mapped[datetime | None]
     outcome: Mapped[str | None]  # told | obsolete

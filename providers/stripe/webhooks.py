@@ -81,11 +81,15 @@ def _subscription(event: stripe.Event) -> Facts:
     }
 
 
+_INVOICE_NOISE = frozenset({"invoice.upcoming", "invoice.payment_succeeded"})
+
+
 def _invoice(event: stripe.Event) -> Facts:
     found = cast(stripe.Invoice, event.data.object)
-    # A draft is not collected yet (`invoice.finalized` follows), `invoice.upcoming` has no id, and
-    # an invoice without a subscription is none of ours.
-    if event.type == "invoice.upcoming" or found.status in {"draft", None}:
+    # A draft is not collected yet (`invoice.finalized` follows), `invoice.upcoming` has no id,
+    # `invoice.payment_succeeded` is `invoice.paid` once more, and an invoice without a subscription is
+    # none of ours.
+    if event.type in _INVOICE_NOISE or found.status in {"draft", None}:
         return _ignored(event)
     snapshot = mapping.invoice(found)
     if snapshot.provider_subscription_id is None:

@@ -293,7 +293,7 @@ def test_a_subscription_is_news_when_it_differs_from_the_row(
         ("charge.created", "unknown", True),
         ("charge.expired", "declined", False),
         ("charge.expired", "pending", True),
-        ("charge.expired", "succeeded", True),
+        ("charge.expired", "succeeded", False),
         ("charge.refunded", "succeeded", True),
         ("charge.dispute.created", "succeeded", True),
         ("refund.created", "succeeded", True),

@@ -163,7 +163,7 @@ SITUATIONS: dict[str, tuple[Situation, list[str]]] = {
     ),
     "active, voucher out": (
         situation(S.ACTIVE, **SLIP, **PAID),
-        ["A voucher of conekta is out", "it is past due, at 2026-11-25 18:00 UTC"],
+        ["A voucher of conekta is out", "it is past due, at 2026-11-25 19:00 UTC"],
     ),
     "active, paid in part": (
         situation(S.ACTIVE, bill=invoice(amount_paid_minor=9900, attempt_id=ID), busy=True, **PAID),

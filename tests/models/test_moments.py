@@ -195,10 +195,20 @@ def test_a_trial_is_billed_before_its_end() -> None:
 
 
 @pytest.mark.parametrize("status", [ACTIVE, TRIALING])
+def test_a_slip_that_ends_in_time_needs_no_second_timer(status: SubscriptionStatus) -> None:
+    grace = VOUCHER.policy.due_grace
+    in_time = open_invoice(attempt_id=SOME_ID, due_at=NOW, ends_at=NOW + grace)
+    assert next_moment(VOUCHER, state_of(status, invoice=in_time)) is None
+    too_late = open_invoice(attempt_id=SOME_ID, due_at=NOW, ends_at=NOW + 2 * grace)
+    due = next_moment(VOUCHER, state_of(status, invoice=too_late))
+    assert due == Moment(NOW + grace, Step.PAST_DUE)
+
+
+@pytest.mark.parametrize("status", [ACTIVE, TRIALING])
 def test_an_unpaid_invoice_falls_due_once(status: SubscriptionStatus) -> None:
     waiting = open_invoice(attempt_id=SOME_ID, due_at=NOW + DAY)
     due = next_moment(VOUCHER, state_of(status, invoice=waiting))
-    assert due == Moment(NOW + DAY, Step.PAST_DUE)
+    assert due == Moment(NOW + DAY + VOUCHER.policy.due_grace, Step.PAST_DUE)
     # After that its voucher, which is in flight, decides.
     assert next_moment(VOUCHER, state_of(PAST_DUE, invoice=waiting)) is None
 

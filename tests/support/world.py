@@ -6,6 +6,7 @@ and one clock: the sandbox's clock follows the workflows' one, so that years pas
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -84,23 +85,22 @@ PROVIDER_TIMEOUT_SECONDS = 0.5
 class SharedClock(Interceptor):
     """Before an activity runs, the sandbox's clock catches up with the workflow's."""
 
-    def __init__(self, core: Core) -> None:
-        self._core = core
+    def __init__(self, payer: Payer) -> None:
+        self._payer = payer
 
     def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:
-        return _SharedClockInbound(next, self._core)
+        return _SharedClockInbound(next, self._payer)
 
 
 class _SharedClockInbound(ActivityInboundInterceptor):
-    def __init__(self, next: ActivityInboundInterceptor, core: Core) -> None:
+    def __init__(self, next: ActivityInboundInterceptor, payer: Payer) -> None:
         super().__init__(next)
-        self._core = core
+        self._payer = payer
 
     async def execute_activity(self, input: ExecuteActivityInput) -> Any:
         info = activity.info()
         if not info.is_local:
-            self._core.clock.advance_to(info.current_attempt_scheduled_time.timestamp())
-            await self._core.settle_time()
+            await self._payer.live_until(info.current_attempt_scheduled_time.timestamp())
         return await super().execute_activity(input)
 
 
@@ -112,18 +112,36 @@ class Payer:
     after: timedelta | None = None
     paid: list[str] = field(default_factory=list)
 
+    async def live_until(self, moment: float) -> None:
+        """Move the sandbox's clock there, stopping whenever a slip is to be paid: it is paid at its
+        time, not when the engine happens to look. `moment` is in Unix seconds."""
+        core: Core = self.app.state.core
+        while True:
+            ahead = [due for due, _ in self._dues() if core.clock.now() < due < moment]
+            if not ahead:
+                break
+            core.clock.advance_to(min(ahead))
+            await core.settle_time()
+        core.clock.advance_to(moment)
+        await core.settle_time()
+
     async def tick(self) -> None:
         core: Core = self.app.state.core
-        if self.after is None:
-            return
-        for charge in list(core.charges):
-            if charge["status"] != "pending" or charge["reference"] is None:
-                continue
-            issued = datetime.fromisoformat(charge["created_at"])
-            due = issued + self.after
-            if due.timestamp() <= core.clock.now():
+        for due, charge in self._dues():
+            if due <= core.clock.now():
                 self.paid.append(charge["reference"])
                 await getattr(self.app.state, charge["provider"]).pay(charge["reference"], None)
+
+    def _dues(self) -> list[tuple[int, dict[str, Any]]]:
+        """When each slip that is out will be paid, in whole Unix seconds."""
+        core: Core = self.app.state.core
+        if self.after is None:
+            return []
+        return [
+            (math.ceil((datetime.fromisoformat(one["created_at"]) + self.after).timestamp()), one)
+            for one in core.charges
+            if one["status"] == "pending" and one["reference"] is not None
+        ]
 
 
 @dataclass
@@ -354,7 +372,7 @@ async def open_world(
         payer = Payer(app)
         app.state.core.on_time.append(payer.tick)
         for worker in make_workers(
-            env.client, sessions, providers, interceptors=[SharedClock(app.state.core)]
+            env.client, sessions, providers, interceptors=[SharedClock(payer)]
         ):
             await stack.enter_async_context(worker)
         world = World(env, env.client, app, sandbox_url, database_url, sessions, providers, payer)

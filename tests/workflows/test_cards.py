@@ -14,7 +14,7 @@ from models.commands import Cancel, Resume, RetryPayment
 from models.outcomes import Instrument, ProviderName
 from models.subscription import SubscriptionTerms
 from sandbox.faults import Fault, FaultMode
-from tests.support.books import attempts_of, invoices_of
+from tests.support.books import attempts_of, invoices_of, told_by_the_clock
 from tests.support.invariants import check_invariants
 from tests.support.world import World
 from workflows.subscription import SubscriptionWorkflow
@@ -268,3 +268,17 @@ async def test_ten_years(world: World, interval: BillingInterval, periods: int) 
     history = await handle.fetch_history()
     assert len(history.events) <= 8, "an idle subscription is a handful of events"
     await check_invariants(world)
+
+
+async def test_the_app_hears_of_a_charge_a_week_before(world: World) -> None:
+    terms = await holder(world, AUSTIN.good)
+    handle, _ = await world.open(terms)
+    await world.env.sleep(25 * DAY)
+    assert await told_by_the_clock(world, terms) == ["invoice.upcoming"]
+    assert await told_by_the_clock(world, terms) == ["invoice.upcoming"], "told once"
+    await world.env.sleep(10 * DAY)
+    await handle.execute_update(SubscriptionWorkflow.cancel, Cancel(actor="test"))
+    await world.env.sleep(20 * DAY)
+    assert await told_by_the_clock(world, terms) == ["invoice.upcoming"], (
+        "nothing is charged any more"
+    )

@@ -10,9 +10,9 @@ from sqlalchemy import select
 
 from models.commands import Cancel, Resume
 from models.outcomes import Instrument
-from models.storage.tables import FallbackEvent, OutboundEvent, Payment
+from models.storage.tables import FallbackEvent, Payment
 from sandbox.faults import Fault, FaultMode
-from tests.support.books import attempts_of, invoices_of, live_references
+from tests.support.books import attempts_of, invoices_of, live_references, told_by_the_clock
 from tests.support.invariants import check_invariants
 from tests.support.world import World
 from workflows.subscription import SubscriptionWorkflow
@@ -31,7 +31,7 @@ async def test_a_voucher_is_issued_and_paid(world: World) -> None:
     assert len(vouchers) == 2, "both networks of one order are shown"
 
     world.payer.after = 5 * HOUR
-    await world.env.sleep(3 * DAY)
+    await world.env.sleep(3 * DAY + HOUR)
 
     row = await world.subscription(terms.subscription_id)
     [invoice] = await invoices_of(world, terms)
@@ -64,16 +64,27 @@ async def test_an_expired_voucher_is_issued_again_and_three_are_the_end(world: W
 async def test_the_customer_is_reminded_only_while_it_is_unpaid(world: World) -> None:
     terms = await world.terms(Instrument.OXXO)
     await world.open(terms)
-    await world.env.sleep(2 * DAY + HOUR)
-    sent = select(OutboundEvent.type).order_by(OutboundEvent.sequence)
-    assert "payment.reminder" in await world.all(sent)
+    await world.env.sleep(DAY + HOUR)
+    assert await told_by_the_clock(world, terms) == []
+    await world.env.sleep(DAY)
+    assert await told_by_the_clock(world, terms) == ["payment.reminder"]
+    assert await told_by_the_clock(world, terms) == ["payment.reminder"], "told once"
 
     other = await world.terms(Instrument.OXXO)
     world.payer.after = HOUR
     await world.open(other)
-    await world.env.sleep(2 * DAY + HOUR)
-    paid_first = sent.where(OutboundEvent.subscription_id == other.subscription_id)
-    assert "payment.reminder" not in await world.all(paid_first)
+    await world.env.sleep(3 * DAY + HOUR)
+    assert (await world.subscription(other.subscription_id)).status == "active"
+    assert await told_by_the_clock(world, other) == []
+
+
+async def test_the_app_hears_that_a_trial_ends_soon(world: World) -> None:
+    terms = await world.terms(Instrument.OXXO, trial_days=14)
+    await world.open(terms)
+    await world.env.sleep(10 * DAY)
+    assert await told_by_the_clock(world, terms) == []
+    await world.env.sleep(DAY + HOUR)
+    assert await told_by_the_clock(world, terms) == ["subscription.trial_will_end"]
 
 
 async def test_cancel_now_voids_the_voucher(world: World) -> None:
@@ -94,7 +105,7 @@ async def test_cancel_at_period_end_can_be_taken_back_and_then_happens(world: Wo
     world.payer.after = HOUR
     terms = await world.terms(Instrument.OXXO)
     handle, _ = await world.open(terms)
-    await world.env.sleep(3 * DAY)
+    await world.env.sleep(3 * DAY + HOUR)
     await handle.execute_update(SubscriptionWorkflow.cancel, Cancel(actor="test"))
     assert (await world.subscription(terms.subscription_id)).cancel_at_period_end
     await handle.execute_update(SubscriptionWorkflow.resume, Resume(actor="test"))
@@ -150,7 +161,7 @@ async def test_spei_is_a_clabe_that_is_paid(world: World) -> None:
     assert attempt.next_action is not None
     assert len(attempt.next_action["clabe"]) == 18
     world.payer.after = HOUR
-    await world.env.sleep(3 * DAY)
+    await world.env.sleep(3 * DAY + HOUR)
     assert (await world.subscription(terms.subscription_id)).status == "active"
     await check_invariants(world)
 
@@ -159,7 +170,7 @@ async def test_a_missed_renewal_is_past_due_and_recovers(world: World) -> None:
     world.payer.after = HOUR
     terms = await world.terms(Instrument.OXXO)
     await world.open(terms)
-    await world.env.sleep(3 * DAY)
+    await world.env.sleep(3 * DAY + HOUR)
     world.payer.after = None
     await world.env.sleep(29 * DAY + 12 * HOUR)
     row = await world.subscription(terms.subscription_id)
@@ -169,7 +180,7 @@ async def test_a_missed_renewal_is_past_due_and_recovers(world: World) -> None:
     assert row.access_until > row.current_period_end, "access outlives the first missed payment"
     await check_invariants(world)
     world.payer.after = HOUR
-    await world.env.sleep(3 * DAY)
+    await world.env.sleep(3 * DAY + HOUR)
     assert (await world.subscription(terms.subscription_id)).status == "active"
     await check_invariants(world)
 

@@ -24,7 +24,7 @@ def upgrade() -> None:
         sa.Column("kind", sa.Text(), nullable=False),
         sa.Column("due_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("valid_for", sa.DateTime(timezone=True), nullable=True),
-        sa.Column("told_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("settled_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("outcome", sa.Text(), nullable=True),
         sa.ForeignKeyConstraint(
             ["application_id"], ["applications.id"], name=op.f("fk_reminders_application_id")
@@ -39,19 +39,13 @@ def upgrade() -> None:
             ["subscription_id"], ["subscriptions.id"], name=op.f("fk_reminders_subscription_id")
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_reminders")),
-        sa.UniqueConstraint(
-            "subscription_id",
-            "kind",
-            "due_at",
-            name=op.f("uq_reminders_subscription_id_kind_due_at"),
-        ),
     )
     op.create_index(
         "ix_reminders_due",
         "reminders",
         ["due_at"],
         unique=False,
-        postgresql_where=sa.text("told_at IS NULL"),
+        postgresql_where=sa.text("settled_at IS NULL"),
     )
     op.create_table(
         "credit_entries",
@@ -275,6 +269,6 @@ def downgrade() -> None:
     op.drop_index("ix_credit_entries_page", table_name="credit_entries")
     op.drop_table("credit_entries")
     op.drop_index(
-        "ix_reminders_due", table_name="reminders", postgresql_where=sa.text("told_at IS NULL")
+        "ix_reminders_due", table_name="reminders", postgresql_where=sa.text("settled_at IS NULL")
     )
     op.drop_table("reminders")
