@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from uuid import UUID, uuid4
 
 from fastapi.responses import JSONResponse
@@ -27,8 +28,10 @@ async def carry_out(
     subscription_id: UUID,
     name: str,
     command: Command,
+    check: Callable[[AsyncSession, Subscription], Awaitable[None]] | None = None,
 ) -> JSONResponse:
-    """Once for an Idempotency-Key. Raises Conflict with what the workflow refuses it for."""
+    """Once for an Idempotency-Key. Raises Conflict with what the workflow refuses it for; `check` may
+    refuse it before, for what only the ledgers know."""
 
     async def prepare(session: AsyncSession, _: UUID) -> Subscription:
         row = await get_scoped(session, Subscription, subscription_id, principal)
@@ -36,6 +39,8 @@ async def carry_out(
             await usable_payment_method(
                 session, command.payment_method_id, row.organization_id, principal
             )
+        if check is not None:
+            await check(session, row)
         return row
 
     async def act(row: Subscription) -> Answer:

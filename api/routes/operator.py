@@ -6,7 +6,7 @@ from uuid import UUID
 
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse
-from sqlalchemy import select
+from sqlalchemy import Select, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.auth import Operator, Principal
@@ -81,7 +81,9 @@ async def reissue_voucher(
     """The one that is out is voided at its provider first. If the customer was faster, it counts as paid
     and none is issued."""
     command = ReissueVoucher(actor=principal.actor, reason=body.reason)
-    return await carry_out(context, principal, once, subscription_id, "reissue_voucher", command)
+    return await carry_out(
+        context, principal, once, subscription_id, "reissue_voucher", command, _refuse_in_doubt
+    )
 
 
 @router.post(
@@ -100,7 +102,24 @@ async def mark_paid(
     """Pays the open invoice, in full or in part; what is out to be paid is voided first. Only where
     Abono bills: a card subscription's invoice is closed in its provider's panel."""
     command = MarkPaid(actor=principal.actor, **body.model_dump())
-    return await carry_out(context, principal, once, subscription_id, "mark_paid", command)
+    return await carry_out(
+        context, principal, once, subscription_id, "mark_paid", command, _refuse_in_doubt
+    )
+
+
+async def _refuse_in_doubt(session: AsyncSession, row: Subscription) -> None:
+    """A slip of which nobody knows whether it exists cannot be voided: the action would wait, and
+    everything else behind it."""
+    if await session.scalar(_unknown_attempts(row).limit(1)) is not None:
+        raise Conflict("The outcome of an attempt is not known: resolve it first.")
+
+
+def _unknown_attempts(row: Subscription) -> Select[ChargeAttempt]:
+    return select(ChargeAttempt).where(
+        ChargeAttempt.application_id == row.application_id,
+        ChargeAttempt.subscription_id == row.id,
+        ChargeAttempt.outcome == OutcomeClass.UNKNOWN,
+    )
 
 
 @router.post(
@@ -121,10 +140,7 @@ async def resolve(
 
     async def prepare(session: AsyncSession, _: UUID) -> ChargeAttempt:
         row = await get_scoped(session, Subscription, subscription_id, principal)
-        mine = select(ChargeAttempt).where(
-            ChargeAttempt.subscription_id == row.id, ChargeAttempt.outcome == OutcomeClass.UNKNOWN
-        )
-        attempt = await session.scalar(scoped(mine, principal).limit(1))
+        attempt = await session.scalar(scoped(_unknown_attempts(row), principal).limit(1))
         if attempt is None:
             raise Conflict("No attempt of this subscription has an unknown outcome.")
         return attempt

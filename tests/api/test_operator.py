@@ -162,6 +162,14 @@ async def test_an_unknown_outcome_is_asked_for_and_declared(api: Api, worker: Wo
     }
 
 
+async def test_in_doubt_nothing_else_is_done(api: Api) -> None:
+    lost = await unknown(api)
+    for action, body in (("reissue-voucher", WHY), ("mark-paid", DEPOSIT)):
+        answer = await post(api.ours, f"/subscriptions/{lost.subscription_id}/{action}", body)
+        assert answer.status_code == 409, action
+        assert "resolve it first" in answer.json()["detail"]
+
+
 async def test_nothing_unknown_is_nothing_to_resolve(api: Api) -> None:
     row, _, _ = await open_voucher(api)
     answer = await post(api.ours, f"/subscriptions/{row.id}/resolve", WHY)
