@@ -26,6 +26,7 @@ from models.outcomes import Instrument, ProviderName
 from models.storage.tables import ChargeAttempt
 from models.subscription import SubscriptionTerms
 from sandbox.faults import Fault, FaultMode
+from tests.record_operating import OPERATING_SCENARIOS
 from tests.record_purchases import PURCHASE_SCENARIOS, PurchaseScenario
 from tests.support.database import TestDatabases, test_databases
 from tests.support.world import World, open_world
@@ -156,6 +157,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     card_past_due,
     card_trial,
     card_in_mexico,
+    *OPERATING_SCENARIOS,
 )
 
 
