@@ -22,6 +22,7 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxR
 from abono.settings import Settings
 from abono.wiring import build_providers, call_rates, connect_temporal
 from activities.benefits import BenefitActivities
+from activities.disputes import DisputeActivities
 from activities.late_money import InboxActivities
 from activities.operating import OperatorActivities
 from activities.payment_methods import PaymentMethodActivities
@@ -33,6 +34,7 @@ from models.outcomes import ProviderName
 from models.storage.engine import Sessions, make_engine, make_sessions
 from providers.registry import ProviderRegistry
 from workflows.benefit import BenefitWorkflow
+from workflows.dispute import DisputeWorkflow
 from workflows.late_payment import LatePaymentWorkflow
 from workflows.payment_method import DetachPaymentMethodWorkflow, PaymentMethodWorkflow
 from workflows.pending_payment import PendingPaymentWorkflow
@@ -47,6 +49,7 @@ WORKFLOWS: Sequence[type] = (
     PaymentMethodWorkflow,
     DetachPaymentMethodWorkflow,
     LatePaymentWorkflow,
+    DisputeWorkflow,
     PurchaseWorkflow,
     BenefitWorkflow,
 )
@@ -83,6 +86,7 @@ def make_workers(
     calls = ProviderActivities(sessions, providers)
     methods = PaymentMethodActivities(sessions, providers)
     benefits = BenefitActivities(sessions, providers)
+    disputes = DisputeActivities(sessions, providers)
     purchases = PurchaseActivities(sessions, providers)
     operating = OperatorActivities(sessions, providers)
     common: dict[str, Any] = {
@@ -103,6 +107,7 @@ def make_workers(
             inbox.find_attempt,
             inbox.record_late_money,
             operating.note_action,
+            disputes.record_dispute,
         ],
         workflow_runner=workflow_runner(),
         workflow_task_poller_behavior=PollerBehaviorAutoscaling(),
@@ -126,6 +131,8 @@ def make_workers(
         benefits.change_benefit,
         purchases.follow_purchase,
         operating.check_declaration,
+        disputes.read_dispute,
+        disputes.accept_dispute,
     ]
     return [
         engine,

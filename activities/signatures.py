@@ -18,6 +18,8 @@ from models.commands import (
     BenefitResult,
     DetachPaymentMethodInput,
     DetachPaymentMethodResult,
+    DisputeInput,
+    DisputeNews,
     InboxEvent,
     PaymentMethodResult,
     ProviderEvents,
@@ -27,6 +29,7 @@ from models.purchase import PurchaseBatch, PurchaseStatus, Terms
 from models.routing import RoutingDecision
 from models.snapshots import (
     Decline,
+    DisputeSnapshot,
     InvoiceSnapshot,
     PaymentSnapshot,
     SubscriptionSnapshot,
@@ -301,6 +304,35 @@ class OperatorCalls(ABC):
     @activity.defn(name="check_declaration")
     @abstractmethod
     async def check_declaration(self, check: CheckDeclaration) -> DeclarationCheck: ...
+
+
+class DisputeRecord(_Message):
+    """Write down how a dispute stands."""
+
+    seen: DisputeSnapshot
+    account: str
+    event_id: UUID | None = None
+    at: AwareDatetime
+
+
+class DisputeCalls(ABC):
+    """Remote activities about disputes, on the queue of the provider that has them."""
+
+    @activity.defn(name="read_dispute")
+    @abstractmethod
+    async def read_dispute(self, request: DisputeInput) -> DisputeSnapshot: ...
+
+    @activity.defn(name="accept_dispute")
+    @abstractmethod
+    async def accept_dispute(self, request: DisputeInput) -> DisputeSnapshot: ...
+
+
+class DisputeRecords(ABC):
+    """What becomes of a dispute in our books."""
+
+    @activity.defn(name="record_dispute")
+    @abstractmethod
+    async def record_dispute(self, record: DisputeRecord) -> DisputeNews | None: ...
 
 
 class Records(ABC):

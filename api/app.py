@@ -16,6 +16,7 @@ from api.openapi import DESCRIPTION, TAGS
 from api.problems import install_problem_handlers
 from api.routes import (
     benefits,
+    disputes,
     events,
     health,
     invoices,
@@ -83,6 +84,7 @@ def _billing() -> APIRouter:
         timeline,
         purchases,
         invoices,
+        disputes,
         events,
     )
     return _guarded(*(part.router for part in parts), prefix="/billing")

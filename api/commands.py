@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
+from uuid import UUID
 
 import structlog
 from temporalio.client import (
@@ -40,6 +41,8 @@ from models.commands import (
     CommandResult,
     DetachPaymentMethodInput,
     DetachPaymentMethodResult,
+    DisputeInput,
+    DisputeNews,
     Open,
     PaymentMethodResult,
     ProviderEvents,
@@ -47,6 +50,7 @@ from models.commands import (
     SubscriptionInput,
     benefit_workflow_id,
     detach_workflow_id,
+    dispute_workflow_id,
     payment_method_workflow_id,
     purchase_workflow_id,
     subscription_workflow_id,
@@ -313,6 +317,43 @@ class Commands:
             )
 
         await self._within(START_TIMEOUT.total_seconds(), start)
+
+    async def start_dispute(self, workflow_id: str, request: DisputeInput) -> None:
+        """A dispute is reported; whose it is, its workflow finds out. Raises TemporalAway."""
+
+        async def start() -> None:
+            summary = f"Dispute at {request.seen.provider}"
+            await _start_once(self.client, "DisputeWorkflow", request, workflow_id, summary)
+
+        await self._within(START_TIMEOUT.total_seconds(), start)
+
+    async def accept_dispute(self, dispute_id: UUID, request: DisputeInput) -> DisputeNews | None:
+        """Have a dispute accepted; None when the provider has not answered yet: it goes on.
+
+        Raises Unavailable when it cannot be said to have begun.
+        """
+        workflow_id = dispute_workflow_id(dispute_id)
+
+        async def start() -> WorkflowHandle[Any, DisputeNews]:
+            return await self.client.start_workflow(
+                "DisputeWorkflow",
+                request,
+                id=workflow_id,
+                task_queue=TASK_QUEUE,
+                id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+                result_type=DisputeNews,
+                static_summary=f"Accept a dispute at {request.seen.provider}",
+            )
+
+        try:
+            handle = await self._within(self.wait_seconds, start)
+        except TemporalAway:
+            raise Unavailable("It was not begun. Send the request again.") from None
+        try:
+            return await self._within(self.wait_seconds, handle.result)
+        except TemporalAway as reason:
+            _log.info("dispute is accepted later", reason=str(reason))
+        return None
 
     async def is_reachable(self) -> bool:
         """Whether Temporal answers; never raises."""

@@ -16,7 +16,7 @@ from api.context import ApiContext
 from api.event_facts import DueEvent
 from api.event_targets import Target
 from api.problems import is_database_away, log_unexpected
-from models.commands import InboxEvent, ProviderEvents
+from models.commands import DisputeInput, InboxEvent, ProviderEvents, dispute_workflow_id
 from models.purchase import PURCHASE_ENDS
 from models.states import TERMINAL_STATUSES
 from models.storage.tables import Purchase, Subscription
@@ -74,6 +74,9 @@ class Delivery:
                 self._note(chunk, f"signal failed: {type(error).__name__}", report)
 
     async def _send(self, target: Target, events: list[DueEvent], report: Report) -> None:
+        if target.dispute_event_id is not None:
+            await self._send_disputes(events, report)
+            return
         try:
             await self._commands.signal_events(target.workflow_id, _message(target, events))
         except WorkflowGone as gone:
@@ -105,6 +108,16 @@ class Delivery:
             await self._commands.start_late_payment(f"late/{due.id}", _message(target, [due]))
             report.delivered += 1
         self._count("late")
+
+    async def _send_disputes(self, events: list[DueEvent], report: Report) -> None:
+        for due in events:
+            if due.event.dispute is not None:
+                request = DisputeInput(
+                    seen=due.event.dispute, account=due.event.account, event_id=due.id
+                )
+                await self._commands.start_dispute(dispute_workflow_id(due.id), request)
+            report.delivered += 1
+        self._count("sent")
 
     def _note(self, events: list[DueEvent], reason: str, report: Report) -> None:
         report.errors.update(dict.fromkeys((due.id for due in events), reason))

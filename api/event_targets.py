@@ -16,6 +16,7 @@ from api.event_facts import (
     key_of,
 )
 from models.commands import (
+    dispute_workflow_id,
     payment_workflow_id,
     purchase_workflow_id,
     subscription_workflow_id,
@@ -39,7 +40,7 @@ PATIENCE = timedelta(hours=24)
 _PAID_BY_HAND = frozenset({Instrument.OXXO, Instrument.SPEI, Instrument.CHECKOUT})
 _UNPAID = frozenset({OutcomeClass.DECLINED, OutcomeClass.NOT_ATTEMPTED})
 # Looks that come beside the payment's own event, and the outcomes to which they add nothing. Listed one by
-# one: refunds and disputes are looks too, and must never be taken for old news.
+# one: refunds are looks too, and must never be taken for old news.
 _ECHOES: dict[str, frozenset[OutcomeClass]] = {
     "charge.created": frozenset(OutcomeClass) - {OutcomeClass.UNKNOWN},
     "charge.paid": frozenset({OutcomeClass.SUCCEEDED}),
@@ -58,9 +59,14 @@ class Target:
     subscription_id: UUID | None
     attempt_id: UUID | None = None
     purchase_id: UUID | None = None
+    dispute_event_id: UUID | None = (
+        None  # Nobody's yet: a workflow of its own finds out whose it is.
+    )
 
     @property
     def workflow_id(self) -> str:
+        if self.dispute_event_id is not None:
+            return dispute_workflow_id(self.dispute_event_id)
         if self.attempt_id is not None:
             return payment_workflow_id(self.attempt_id)
         if self.purchase_id is not None:
@@ -94,6 +100,8 @@ Verdict = Target | Disposition | Parked
 
 def judge(due: DueEvent, facts: EventFacts, moment: datetime) -> Verdict:
     event = due.event
+    if event.kind is EventKind.DISPUTE:
+        return Target(None, dispute_event_id=due.id)
     if _says_nothing(event):
         return Disposition.NOTHING_NEW
     target = find_target(event, facts)

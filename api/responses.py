@@ -243,8 +243,8 @@ class AttemptView(_View):
 
 
 class PaymentView(_View):
-    """`kind`: capture, refund, or out_of_band (an operator's booking: `provider` is null). What
-    `applied_minor` leaves of `amount_minor` is unapplied money."""
+    """`kind`: capture, refund, dispute, dispute_reversal, or out_of_band (an operator's booking: `provider`
+    is null). What `applied_minor` leaves of `amount_minor` is unapplied money."""
 
     id: UUID
     attempt_id: UUID | None
@@ -277,9 +277,50 @@ class InvoiceView(_View):
     invoice_pdf: str | None
 
 
+class DisputeView(_View):
+    """`status`: open, won or lost. While it is open, and when it is lost, its money is a payment of the kind
+    `dispute` at the invoice; won, there is one of the kind `dispute_reversal` beside it. `evidence_due_at`:
+    until when the provider takes evidence, in its own panel."""
+
+    model_config = _with_example(
+        id="01890a5d-ac96-774b-bcce-b302099a8070",
+        organization_id="01890a5d-ac96-774b-bcce-b302099a8057",
+        subscription_id="01890a5d-ac96-774b-bcce-b302099a8060",
+        purchase_id=None,
+        invoice_id="01890a5d-ac96-774b-bcce-b302099a8061",
+        payment_id="01890a5d-ac96-774b-bcce-b302099a8062",
+        provider="stripe",
+        provider_dispute_id="du_1QAbCdEf",
+        amount_minor=1900,
+        currency="USD",
+        reason="fraudulent",
+        status="open",
+        evidence_due_at="2026-12-01T18:00:00Z",
+        opened_at="2026-11-22T18:00:00Z",
+        closed_at=None,
+    )
+
+    id: UUID
+    organization_id: UUID
+    subscription_id: UUID | None
+    purchase_id: UUID | None
+    invoice_id: UUID | None
+    payment_id: UUID | None
+    provider: str
+    provider_dispute_id: str
+    amount_minor: int
+    currency: str
+    reason: str | None
+    status: str
+    evidence_due_at: datetime | None
+    opened_at: datetime
+    closed_at: datetime | None
+
+
 class InvoiceDetail(InvoiceView):
     attempts: list[AttemptView]
     payments: list[PaymentView]
+    disputes: list[DisputeView]
 
 
 class EventView(_View):

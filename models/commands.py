@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict
 from models.events import ProviderEvent
 from models.outcomes import Instrument, ProviderName
 from models.purchase import PurchaseStatus, PurchaseTerms
+from models.snapshots import DisputeSnapshot, DisputeStatus
 from models.states import SubscriptionStatus
 from models.subscription import SubscriptionState, SubscriptionTerms
 
@@ -33,6 +34,11 @@ def payment_workflow_id(attempt_id: UUID) -> str:
 
 def resolve_workflow_id(attempt_id: UUID) -> str:
     return f"resolve/{attempt_id}"
+
+
+def dispute_workflow_id(id_: UUID) -> str:
+    """Of an inbox row, or of the dispute that is to be accepted."""
+    return f"dispute/{id_}"
 
 
 def payment_method_workflow_id(payment_method_id: UUID) -> str:
@@ -94,6 +100,26 @@ class CommandResult(BaseModel):
     status: SubscriptionStatus | PurchaseStatus
     settled: bool
     detail: str | None = None
+
+
+class DisputeInput(BaseModel):
+    """The argument of DisputeWorkflow. `accept`: do not contest it, as an operator asked; otherwise it is
+    only followed. `event_id` is the inbox row that told of it."""
+
+    seen: DisputeSnapshot
+    account: str
+    event_id: UUID | None = None
+    accept: bool = False
+
+
+class DisputeNews(BaseModel):
+    """Signal `dispute_changed`, and the result of DisputeWorkflow: the dispute as our books have it now.
+    `refusal` says why the provider would not do what was asked."""
+
+    dispute_id: UUID | None = None
+    subscription_id: UUID | None = None
+    status: DisputeStatus = DisputeStatus.OPEN
+    refusal: str | None = None
 
 
 class InboxEvent(BaseModel):

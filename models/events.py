@@ -8,6 +8,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 from models.outcomes import ProviderName
 from models.snapshots import (
+    DisputeSnapshot,
     GrantSnapshot,
     InvoiceSnapshot,
     PaymentSnapshot,
@@ -20,6 +21,7 @@ class EventKind(StrEnum):
     INVOICE = "invoice"  # An invoice of the provider's clock changed.
     SUBSCRIPTION = "subscription"  # A subscription of the provider's clock changed.
     BENEFIT = "benefit"  # A benefit was granted, waits for the customer, or was taken away.
+    DISPUTE = "dispute"  # A payment is taken back through the bank, or that has been decided.
     LOOK = "look"  # Something of ours moved but the payload does not say enough: read it.
     IGNORED = "ignored"  # Nothing in it for us (a ping, a customer edit): stored, not dispatched.
 
@@ -51,3 +53,4 @@ class ProviderEvent(BaseModel):
     invoice: InvoiceSnapshot | None = None
     subscription: SubscriptionSnapshot | None = None
     grant: GrantSnapshot | None = None
+    dispute: DisputeSnapshot | None = None

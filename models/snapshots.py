@@ -138,6 +138,33 @@ class RefundSnapshot(_Snapshot):
     currency: str
 
 
+class DisputeStatus(StrEnum):
+    OPEN = "open"
+    WON = "won"  # The money stays, or came back: also an inquiry that ended without a dispute.
+    LOST = "lost"
+
+
+class DisputeSnapshot(_Snapshot):
+    """A payment that the customer has taken back through the bank.
+
+    Providers name the payment in different ways, so everything by which our books may know it is here:
+    the charge's ids as captures carry them, the payment's or order's id, the invoice's. `amount_minor`
+    None: the whole payment. `withdrawn`: the provider took the money for the time being, or for good.
+    """
+
+    provider: ProviderName
+    provider_dispute_id: str
+    status: DisputeStatus
+    provider_charge_ids: list[str] = []
+    provider_payment_id: str | None = None
+    amount_minor: int | None = None
+    currency: str | None = None
+    withdrawn: bool = False
+    reason: str | None = None
+    evidence_due_at: AwareDatetime | None = None
+    opened_at: AwareDatetime
+
+
 class PaymentMethodSnapshot(_Snapshot):
     """What may be kept of an instrument: never its number."""
 

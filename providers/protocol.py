@@ -25,6 +25,7 @@ from models.events import ProviderEvent
 from models.outcomes import FallbackReason, Instrument, OutcomeClass, ProviderName
 from models.snapshots import (
     Decline,
+    DisputeSnapshot,
     GrantSnapshot,
     InvoiceSnapshot,
     PaymentMethodSnapshot,
@@ -117,6 +118,7 @@ class Capability(StrEnum):
     RETRY_INVOICE = "retry_invoice"
     HOSTED_CHECKOUT = "hosted_checkout"  # A page of the provider's on which the customer pays.
     CANCEL_CHECKOUT = "cancel_checkout"  # Closes a page that is still open.
+    ACCEPT_DISPUTE = "accept_dispute"  # Say that a dispute is not contested.
     PRODUCT = "product"
     BENEFIT = "benefit"  # The provider hands out what was bought: a role, a repository, a key.
 
@@ -359,6 +361,13 @@ class PaymentProvider(Protocol):
         `succeeded` when the customer was faster."""
 
     async def refund(self, draft: RefundDraft) -> RefundSnapshot: ...
+
+    async def get_dispute(self, seen: DisputeSnapshot) -> DisputeSnapshot:
+        """The dispute as it stands now, and by what our books may know its payment. A provider that
+        cannot be asked leaves it as it was seen."""
+
+    async def accept_dispute(self, provider_dispute_id: str) -> DisputeSnapshot:
+        """Do not contest it: it is lost for good. One that is closed already is fine."""
 
     async def ensure_product(self, draft: ProductDraft, *, retry: bool = False) -> str:
         """The provider's product id; one that was made before is found again."""

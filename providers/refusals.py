@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from models.snapshots import GrantSnapshot, PaymentSnapshot
+from models.snapshots import DisputeSnapshot, GrantSnapshot, PaymentSnapshot
 from providers.protocol import (
     BenefitDraft,
     Capabilities,
@@ -19,6 +19,7 @@ from providers.protocol import (
 
 NO_BENEFITS = "only Polar hands out benefits: sell the product through Polar"
 NO_BROWSER_SETUP = "this provider's browser library needs its public key and nothing else"
+NO_DISPUTE_ANSWER = "its API takes no answer to a dispute: answer it in the provider's own panel"
 NO_INSTRUMENT_CHANGE = "a subscription keeps the payment method that it was opened with here"
 
 
@@ -47,6 +48,16 @@ class NoBrowserSetup:
 
     async def create_setup(self, draft: SetupDraft) -> str:
         raise unsupported(NO_BROWSER_SETUP)
+
+
+class NoDisputeAnswer:
+    """A provider that tells of disputes but takes no answer to them by API, or has none."""
+
+    async def get_dispute(self, seen: DisputeSnapshot) -> DisputeSnapshot:
+        return seen
+
+    async def accept_dispute(self, provider_dispute_id: str) -> DisputeSnapshot:
+        raise unsupported(NO_DISPUTE_ANSWER)
 
 
 class NoInstrumentChange:

@@ -14,6 +14,12 @@ from sandbox.core import Core
 from sandbox.faults import Fault
 from sandbox.webhooks import DeliveryPolicy
 
+DISPUTE_OUTCOMES = frozenset({"won", "lost"})
+NOT_FOUND_BY_ACT = {
+    "dispute": "no card payment of this id was made",
+    "close_dispute": "no disputed card payment has this id",
+}
+
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -25,6 +31,12 @@ class Simulator(Protocol):
 
     async def expire(self, reference: str) -> dict[str, Any]:
         """The voucher or CLABE `reference` runs out now."""
+
+    async def dispute(self, reference: str, outcome: str | None) -> dict[str, Any]:
+        """The cardholder has the payment taken back; with an outcome, that is decided at once."""
+
+    async def close_dispute(self, reference: str, outcome: str) -> dict[str, Any]:
+        """The bank decides the open dispute of this payment."""
 
     async def renew(self, provider_subscription_id: str, outcome: str) -> dict[str, Any]:
         """The provider's clock bills the next period (or retries the open invoice) now."""
@@ -43,6 +55,8 @@ class Control:
             Route("/webhooks/redeliver", self.redeliver, methods=["POST"]),
             Route("/payments/{reference}/pay", self.pay, methods=["POST"]),
             Route("/payments/{reference}/expire", self.expire, methods=["POST"]),
+            Route("/payments/{reference}/dispute", self.dispute, methods=["POST"]),
+            Route("/payments/{reference}/dispute/close", self.close_dispute, methods=["POST"]),
             Route("/subscriptions/{provider}/{id}/renew", self.renew, methods=["POST"]),
             Route("/charges", self.charges, methods=["GET"]),
             Route("/clock", self.clock, methods=["GET", "POST"]),
@@ -92,6 +106,18 @@ class Control:
     async def expire(self, request: Request) -> Response:
         return await self._by_reference(request, "expire")
 
+    async def dispute(self, request: Request) -> Response:
+        outcome = (await _json(request)).get("outcome")
+        if outcome not in {None, *DISPUTE_OUTCOMES}:
+            return _refusal(422, "outcome is won or lost, or left out")
+        return await self._by_reference(request, "dispute", outcome)
+
+    async def close_dispute(self, request: Request) -> Response:
+        outcome = (await _json(request)).get("outcome")
+        if outcome not in DISPUTE_OUTCOMES:
+            return _refusal(422, "outcome is won or lost")
+        return await self._by_reference(request, "close_dispute", outcome)
+
     async def renew(self, request: Request) -> Response:
         simulator = self.simulators.get(request.path_params["provider"])
         body = await _json(request)
@@ -135,7 +161,7 @@ class Control:
                 continue
             self.core.save()
             return JSONResponse(result)
-        return _refusal(404, "no voucher or CLABE has this reference")
+        return _refusal(404, NOT_FOUND_BY_ACT.get(act, "no voucher or CLABE has this reference"))
 
 
 def _refusal(status: int, detail: str) -> Response:

@@ -29,6 +29,7 @@ with workflow.unsafe.imports_passed_through():
         SubscriptionReference,
     )
     from models.commands import PROVIDER_TASK_QUEUES
+    from models.disputes import risk_of
     from models.moments import Moment
     from models.outcomes import ProviderName
     from models.purchase import PurchaseTerms
@@ -60,6 +61,7 @@ COUNTRY_KEY = SearchAttributeKey.for_keyword("Country")
 PLAN_KEY = SearchAttributeKey.for_keyword("PlanId")
 TENANT_KEY = SearchAttributeKey.for_keyword("TenantId")
 ORGANIZATION_KEY = SearchAttributeKey.for_keyword("OrganizationId")
+RISK_KEY = SearchAttributeKey.for_keyword("Risk")
 NEXT_DUE_KEY = SearchAttributeKey.for_datetime("NextDue")
 
 
@@ -77,6 +79,9 @@ def search_attributes(
         pairs.append(SearchAttributePair(PROVIDER_KEY, str(state.provider)))
     if terms.country is not None:
         pairs.append(SearchAttributePair(COUNTRY_KEY, terms.country))
+    risk = risk_of(state)
+    if risk is not None:
+        pairs.append(SearchAttributePair(RISK_KEY, risk))
     if moment is not None:
         pairs.append(SearchAttributePair(NEXT_DUE_KEY, moment.at))
     return TypedSearchAttributes(pairs)

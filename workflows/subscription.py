@@ -12,6 +12,7 @@ with workflow.unsafe.imports_passed_through():
         Cancel,
         Command,
         CommandResult,
+        DisputeNews,
         InboxEvent,
         Open,
         ProviderEvents,
@@ -25,6 +26,7 @@ with workflow.unsafe.imports_passed_through():
     from models.subscription import BillingClock, SubscriptionState
     from workflows.collecting import BillingClockSteps
     from workflows.desk import Desk
+    from workflows.disputes import answer_dispute
     from workflows.dunning import customer_acts, may_try_from
     from workflows.engine_clock import EngineClock
     from workflows.operating import OperatorUpdates, conflict
@@ -171,6 +173,15 @@ class SubscriptionWorkflow(OperatorUpdates):
     def payment_overdue(self, attempt: AttemptResult) -> None:
         """From the payment's own workflow: its end is late, or nobody knows when it comes."""
         self._clock.hear_overdue(attempt)
+
+    @workflow.signal
+    async def dispute_changed(self, news: DisputeNews) -> None:
+        """From the dispute's own workflow, after it was written down."""
+        await workflow.wait_condition(lambda: not self._clock.deaf)
+        async with self._lock:
+            await answer_dispute(self._desk, self._clock, news)
+            await self._desk.commit()
+            self._worked = True
 
     @workflow.query
     def explain(self) -> str:

@@ -11,9 +11,9 @@ from api.auth import Reader
 from api.context import Context
 from api.openapi import problems
 from api.pagination import Cursor, Limit, Page, newest_first, page, split_page
-from api.responses import AttemptView, InvoiceDetail, InvoiceView, PaymentView
+from api.responses import AttemptView, DisputeView, InvoiceDetail, InvoiceView, PaymentView
 from api.tenancy import get_scoped, scoped
-from models.storage.tables import ChargeAttempt, Invoice, Payment
+from models.storage.tables import ChargeAttempt, Dispute, Invoice, Payment
 
 router = APIRouter(prefix="/invoices", tags=["Invoices"])
 
@@ -55,12 +55,15 @@ async def read_invoice(invoice_id: UUID, context: Context, principal: Reader) ->
         .where(Payment.invoice_id == invoice_id)
         .order_by(Payment.occurred_at, Payment.id)
     )
+    disputes = select(Dispute).where(Dispute.invoice_id == invoice_id).order_by(Dispute.id)
     async with context.sessions() as session:
         row = await get_scoped(session, Invoice, invoice_id, principal)
         tries = await session.scalars(scoped(attempts, principal))
         movements = await session.scalars(scoped(payments, principal))
+        disputed = await session.scalars(scoped(disputes, principal))
         return InvoiceDetail(
             **InvoiceView.model_validate(row).model_dump(),
             attempts=[AttemptView.model_validate(attempt) for attempt in tries],
             payments=[PaymentView.model_validate(payment) for payment in movements],
+            disputes=[DisputeView.model_validate(dispute) for dispute in disputed],
         )

@@ -43,7 +43,13 @@ from providers.protocol import (
     RefundDraft,
     SubscriptionDraft,
 )
-from providers.refusals import NoBenefits, NoBrowserSetup, NoCheckout, NoInstrumentChange
+from providers.refusals import (
+    NoBenefits,
+    NoBrowserSetup,
+    NoCheckout,
+    NoDisputeAnswer,
+    NoInstrumentChange,
+)
 
 if TYPE_CHECKING:
     import urllib3
@@ -77,7 +83,7 @@ _CLOSED_STATUSES = frozenset(
 )
 
 
-class ConektaProvider(NoCheckout, NoBenefits, NoBrowserSetup, NoInstrumentChange):
+class ConektaProvider(NoCheckout, NoBenefits, NoBrowserSetup, NoInstrumentChange, NoDisputeAnswer):
     """One Conekta account; `providers.protocol.PaymentProvider`.
 
     `api_base` and `version_header` point it at Digital FEMSA's nearly identical API as well.

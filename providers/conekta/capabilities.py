@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from providers.protocol import Capabilities, Capability
-from providers.refusals import NO_BENEFITS, NO_BROWSER_SETUP, NO_INSTRUMENT_CHANGE
+from providers.refusals import (
+    NO_BENEFITS,
+    NO_BROWSER_SETUP,
+    NO_DISPUTE_ANSWER,
+    NO_INSTRUMENT_CHANGE,
+)
 
 CURRENCY = "MXN"
 
@@ -41,6 +46,7 @@ CAPABILITIES = Capabilities(
     ),
     currencies=frozenset({CURRENCY}),
     refusals={
+        Capability.ACCEPT_DISPUTE: NO_DISPUTE_ANSWER,
         Capability.CHANGE_PAYMENT_METHOD: NO_INSTRUMENT_CHANGE,
         Capability.BROWSER_SETUP: NO_BROWSER_SETUP,
         Capability.FIRST_PAYMENT_IN_BROWSER: NO_PAGE,

@@ -86,6 +86,17 @@ class ConektaPaymentMethod(Tolerant):
     expires_at: int | None = None
 
 
+class ConektaChargeback(Tolerant):
+    """A disputed charge. It names the charge alone, and no amount."""
+
+    id: str
+    charge_id: str | None = None
+    status: str | None = None
+    reason: str | None = None
+    created_at: int | None = None
+    evidence_due_by: int | None = None
+
+
 class ConektaCharge(Tolerant):
     id: str
     order_id: str | None = None
@@ -96,6 +107,7 @@ class ConektaCharge(Tolerant):
     created_at: int | None = None
     failure_code: str | None = None
     payment_method: ConektaPaymentMethod | None = None
+    chargeback: ConektaChargeback | None = None
     # A list envelope in an order, a bare list (or null) in the answer to a new charge.
     refunds: _RefundList | list[ConektaRefund] | None = None
 

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from models.events import EventKind, ProviderEvent
 from models.outcomes import ProviderName
-from providers.conekta import mapping
+from providers.conekta import disputes, mapping
 from providers.protocol import ProviderFailure, WebhookMalformed, WebhookRejected
 
 DIGEST_HEADER = "digest"
@@ -99,7 +99,11 @@ class WebhookReader:
         family = envelope.type.partition(".")[0]
         facts: dict[str, Any] = {"kind": EventKind.IGNORED}
         if envelope.subject is not None:
-            if family == "order":
+            if envelope.type.startswith("charge.chargeback."):
+                facts = _about_chargeback(envelope.subject, _time(envelope.created_at))
+            elif envelope.type == "order.charged_back":
+                facts = _about_charged_back(envelope.subject, _time(envelope.created_at))
+            elif family == "order":
                 facts = _about_order(envelope.subject)
             elif family == "charge":
                 facts = _about_charge(envelope.subject)
@@ -140,8 +144,29 @@ def _about_order(subject: dict[str, Any]) -> dict[str, Any]:
     return {"kind": EventKind.PAYMENT, "payment": snapshot, **known}
 
 
+def _about_charged_back(subject: dict[str, Any], seen_at: datetime) -> dict[str, Any]:
+    facts = _about_order(subject)
+    try:
+        dispute = disputes.of_order(mapping.read_order("webhook", subject), seen_at)
+    except ValueError as error:
+        raise WebhookMalformed("the chargeback has no readable time") from error
+    # Without the chargeback itself there is nothing to write down: its own events tell.
+    if dispute is None:
+        return facts
+    return {**facts, "kind": EventKind.DISPUTE, "payment": None, "dispute": dispute}
+
+
+def _about_chargeback(subject: dict[str, Any], seen_at: datetime) -> dict[str, Any]:
+    try:
+        found = mapping.ConektaChargeback.model_validate(subject)
+        dispute = disputes.snapshot(found, seen_at)
+    except (ValueError, OverflowError, OSError) as error:
+        raise WebhookMalformed("the chargeback cannot be read") from error
+    return {"kind": EventKind.DISPUTE, "dispute": dispute}
+
+
 def _about_charge(subject: dict[str, Any]) -> dict[str, Any]:
-    """A charge names its order but not our ids; a chargeback names not even the order."""
+    """A charge names its order but not our ids."""
     order_id = subject.get("order_id")
     if not isinstance(order_id, str):
         return {"kind": EventKind.IGNORED}

@@ -51,10 +51,10 @@ from providers.protocol import (
     RefundDraft,
     SubscriptionDraft,
 )
-from providers.refusals import NoBrowserSetup, NoInstrumentChange
+from providers.refusals import NoBrowserSetup, NoDisputeAnswer, NoInstrumentChange
 
 
-class PolarProvider(NoBrowserSetup, NoInstrumentChange):
+class PolarProvider(NoBrowserSetup, NoInstrumentChange, NoDisputeAnswer):
     """One organization at Polar; `providers.protocol.PaymentProvider`.
 
     `retry` is not looked at: every call that makes something looks for it first, each time.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from providers.protocol import Capabilities, Capability
-from providers.refusals import NO_BROWSER_SETUP, NO_INSTRUMENT_CHANGE
+from providers.refusals import NO_BROWSER_SETUP, NO_DISPUTE_ANSWER, NO_INSTRUMENT_CHANGE
 
 NO_CARDS = "Polar keeps cards to itself: the customer pays on its hosted page (create_checkout)"
 NO_SUBSCRIPTIONS = (
@@ -30,6 +30,7 @@ CAPABILITIES = Capabilities(
     # More than 130; which of them an organization sells in is its own setting at Polar.
     currencies=None,
     refusals={
+        Capability.ACCEPT_DISPUTE: NO_DISPUTE_ANSWER,
         Capability.CARD_SUBSCRIPTION: NO_SUBSCRIPTIONS,
         Capability.CARD_PAYMENT_METHOD: NO_CARDS,
         Capability.CHANGE_PAYMENT_METHOD: NO_INSTRUMENT_CHANGE,

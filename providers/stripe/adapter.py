@@ -16,6 +16,7 @@ from models.calendar import BillingInterval
 from models.events import ProviderEvent
 from models.outcomes import ProviderName
 from models.snapshots import (
+    DisputeSnapshot,
     InvoiceSnapshot,
     PaymentMethodSnapshot,
     PaymentSnapshot,
@@ -46,6 +47,7 @@ from providers.stripe.calls import calling, keyed, read_back
 from providers.stripe.capabilities import CAPABILITIES
 from providers.stripe.checkout import SESSION_PREFIX, Checkouts
 from providers.stripe.client import make_client
+from providers.stripe.disputes import Disputes
 from providers.stripe.failures import asks_for_customer
 from providers.stripe.payment_methods import PaymentMethods
 from providers.stripe.payments import Payments, paid_intent_of
@@ -77,6 +79,7 @@ class StripeProvider(NoBenefits):
         self._payments = Payments(self._client)
         self._methods = PaymentMethods(self._client)
         self._checkouts = Checkouts(self._client, self._payments)
+        self._disputes = Disputes(self._client)
         self._webhook_secrets = tuple(secret for secret in webhook_secrets if secret.strip())
         self._account = account
 
@@ -330,6 +333,12 @@ class StripeProvider(NoBenefits):
         if provider_payment_id.startswith(SESSION_PREFIX):
             return await self._checkouts.cancel(provider_payment_id)
         return await self._payments.cancel(provider_payment_id)
+
+    async def get_dispute(self, seen: DisputeSnapshot) -> DisputeSnapshot:
+        return await self._disputes.get(seen.provider_dispute_id)
+
+    async def accept_dispute(self, provider_dispute_id: str) -> DisputeSnapshot:
+        return await self._disputes.accept(provider_dispute_id)
 
     async def refund(self, draft: RefundDraft) -> RefundSnapshot:
         if draft.provider_payment_id.startswith(SESSION_PREFIX):

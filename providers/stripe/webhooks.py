@@ -11,7 +11,7 @@ import stripe
 from models.events import EventKind, ProviderEvent
 from models.outcomes import ProviderName
 from providers.protocol import WebhookMalformed, WebhookRejected
-from providers.stripe import mapping
+from providers.stripe import disputes, mapping
 from providers.stripe.checkout import HOSTED, open_page
 
 TOLERANCE_SECONDS = 300
@@ -130,7 +130,7 @@ def _money_may_have_moved(event_type: str) -> bool:
 
 
 def _money_back(event: stripe.Event) -> Facts:
-    """A refund or a dispute: what is left of the payment has to be read."""
+    """A refund: what is left of the payment has to be read."""
     found: object = event.data.object
     is_charge = getattr(found, "object", None) == "charge"
     metadata = getattr(found, "metadata", None) if is_charge else None
@@ -139,6 +139,16 @@ def _money_back(event: stripe.Event) -> Facts:
         "attempt_id": mapping.our(metadata, "attempt_id"),
         "subscription_id": mapping.our(metadata, "subscription_id"),
         "provider_payment_id": mapping.reference(getattr(found, "payment_intent", None)),
+    }
+
+
+def _dispute(event: stripe.Event) -> Facts:
+    """Which invoice the disputed payment paid has to be asked: the object names its charge alone."""
+    found = disputes.snapshot(cast(stripe.Dispute, event.data.object), [])
+    return {
+        "kind": EventKind.DISPUTE,
+        "provider_payment_id": found.provider_payment_id,
+        "dispute": found,
     }
 
 
@@ -166,6 +176,6 @@ _TRANSLATORS: tuple[tuple[str, Callable[[stripe.Event], Facts]], ...] = (
     ("payment_intent.", _payment_intent),
     ("checkout.session.", _session),
     ("charge.refunded", _money_back),
-    ("charge.dispute.", _money_back),
+    ("charge.dispute.", _dispute),
     ("refund.", _money_back),
 )

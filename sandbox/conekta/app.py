@@ -9,6 +9,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from sandbox.conekta.cards import Cards
+from sandbox.conekta.chargebacks import Chargebacks
 from sandbox.conekta.customers import Customers
 from sandbox.conekta.cycles import Cycles
 from sandbox.conekta.events import Events
@@ -31,6 +32,7 @@ class ConektaSimulator:
         self.events = Events(core)
         self.customers = Customers(core)
         self.payments = Payments(core, self.events)
+        self.chargebacks = Chargebacks(self.payments)
         self.cards = Cards(core, self.customers)
         self.orders = Orders(self.payments, self.customers, self.cards)
         self.plans = Plans(core, self.events)
@@ -97,6 +99,12 @@ class ConektaSimulator:
     async def expire(self, reference: str) -> dict[str, Any]:
         """Let a slip or a CLABE (and the alternatives beside it) run out now."""
         return self.payments.expire(reference)
+
+    async def dispute(self, reference: str, outcome: str | None) -> dict[str, Any]:
+        return self.chargebacks.open(reference, outcome)
+
+    async def close_dispute(self, reference: str, outcome: str) -> dict[str, Any]:
+        return self.chargebacks.close(reference, outcome)
 
     async def renew(self, provider_subscription_id: str, outcome: str) -> dict[str, Any]:
         """The clock bills the next cycle (or the unpaid one) now."""

@@ -59,7 +59,7 @@ class Payments:
             expires_at = expires_at_of(charge)
             if charge["status"] == "pending_payment" and expires_at is not None:
                 self._expires_at_by_order_id[order["id"]] = expires_at
-        self._settle(order)
+        self.settle(order)
         status = charges[0]["status"]
         # Alternatives are one live payable, so only the first of them goes into the book.
         self._book_charge(charges[0], "pending" if status == "pending_payment" else status)
@@ -79,7 +79,7 @@ class Payments:
         charge = self._charge_to_pay(order, known)
         first = not any(c["status"] in _PAID_STATUSES for c in charges_of(order))
         mark_paid(charge, self.core.clock.now())
-        self._settle(order)
+        self.settle(order)
         self._book_paid(order, charge)
         paid = ("charge.paid", charge)
         if first:
@@ -110,7 +110,7 @@ class Payments:
         charges = [c for c in charges_of(order) if c["status"] == "pending_payment"]
         for charge in charges:
             charge["status"] = "canceled"
-        self._settle(order)
+        self.settle(order)
         order["payment_status"] = "canceled"
         if charges:
             self._rebook(order, "canceled")
@@ -146,7 +146,7 @@ class Payments:
             self._book_refund(charge, refund)
             told.append(("charge.refunded", charge))
         order["amount_refunded"] += amount
-        self._settle(order)
+        self.settle(order)
         self.events.emit_in_some_order((f"order.{order['payment_status']}", order), told)
 
     def _charge_to_pay(self, order: Json, known: list[Json]) -> Json:
@@ -171,7 +171,7 @@ class Payments:
         charges = [c for c in charges_of(order) if c["status"] == "pending_payment"]
         for charge in charges:
             charge["status"] = "expired"
-        self._settle(order)
+        self.settle(order)
         told = [("charge.expired", charge) for charge in charges]
         if order["payment_status"] == "expired" and charges:
             self._rebook(order, "expired")
@@ -180,7 +180,7 @@ class Payments:
             for event_type, charge in told:
                 self.events.emit(event_type, charge)
 
-    def _settle(self, order: Json) -> None:
+    def settle(self, order: Json) -> None:
         """Derive the order's own state from its charges."""
         charges = charges_of(order)
         statuses = {charge["status"] for charge in charges}
@@ -243,6 +243,8 @@ def _left(charge: Json) -> int:
 
 
 def _status_of(charges: list[Json], statuses: set[str]) -> str | None:
+    if "charged_back" in statuses:
+        return "charged_back"
     paid = [charge for charge in charges if charge["status"] in _PAID_STATUSES]
     if paid:
         if all(charge["status"] == "refunded" for charge in paid):

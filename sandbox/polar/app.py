@@ -58,6 +58,13 @@ class PolarSimulator:
         """Let the page with this id run out now."""
         return self.checkouts.expire(reference)
 
+    async def dispute(self, reference: str, _outcome: str | None) -> dict[str, Any]:
+        """Polar is the seller: it bears disputes itself and sends the merchant no event of them."""
+        raise KeyError(reference)
+
+    async def close_dispute(self, reference: str, _outcome: str) -> dict[str, Any]:
+        raise KeyError(reference)
+
     async def renew(self, provider_subscription_id: str, outcome: str) -> dict[str, Any]:
         return self.subscriptions.renew(provider_subscription_id, outcome)
 

@@ -19,6 +19,7 @@ from sandbox.stripe.catalog import Catalog
 from sandbox.stripe.charging import Charging
 from sandbox.stripe.checkout import Checkout
 from sandbox.stripe.customers import Customers
+from sandbox.stripe.disputes import Disputes
 from sandbox.stripe.forms import Params, decode, strings
 from sandbox.stripe.invoices import Invoices
 from sandbox.stripe.payments import Payments
@@ -55,6 +56,7 @@ class StripeSimulator:
         )
         self.refunds = Refunds(self.world, self.transfers)
         self.checkout = Checkout(self.world, self.charging)
+        self.disputes = Disputes(self.world)
         core.on_time.append(self._tick)
         core.webhooks.signers["stripe"] = self.sign
 
@@ -115,6 +117,14 @@ class StripeSimulator:
         self.world.origin = Origin()
         return self.subscriptions.renew(provider_subscription_id, outcome)
 
+    async def dispute(self, reference: str, outcome: str | None) -> dict[str, Any]:
+        self.world.origin = Origin()
+        return self.disputes.open(reference, outcome)
+
+    async def close_dispute(self, reference: str, outcome: str) -> dict[str, Any]:
+        self.world.origin = Origin()
+        return self.disputes.close(reference, outcome)
+
     def _intent(self, reference: str) -> Object:
         return self.world.all("payment_intents")[reference.split("_secret_")[0]]
 
@@ -172,7 +182,7 @@ class StripeSimulator:
         ]
 
     def _payment_rows(self) -> list[tuple[str, str, str, Operation]]:
-        p, r, c = self.payments, self.refunds, self.checkout
+        p, r, c, d = self.payments, self.refunds, self.checkout, self.disputes
         return [
             ("checkout.sessions.create", "POST", "/checkout/sessions", c.create),
             ("checkout.sessions.retrieve", "GET", "/checkout/sessions/{session}", c.retrieve),
@@ -187,6 +197,9 @@ class StripeSimulator:
             ("charges.retrieve", "GET", "/charges/{charge}", p.retrieve_charge),
             ("refunds.create", "POST", "/refunds", r.create),
             ("refunds.retrieve", "GET", "/refunds/{refund}", r.retrieve),
+            ("disputes.retrieve", "GET", "/disputes/{dispute}", d.retrieve),
+            ("disputes.close", "POST", "/disputes/{dispute}/close", d.close_by_merchant),
+            ("invoice_payments.list", "GET", "/invoice_payments", d.list_invoice_payments),
         ]  # fmt: skip
 
     def _route(self, operation: str, method: str, path: str, answer: Operation) -> Route:

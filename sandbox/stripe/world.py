@@ -28,6 +28,7 @@ COLLECTION_BY_PREFIX = {
     "ch": "charges",
     "py": "charges",
     "re": "refunds",
+    "du": "disputes",
 }
 
 

@@ -16,6 +16,8 @@ from tests.support.world import World
 from workflows.purchase import PurchaseWorkflow
 from workflows.subscription import SubscriptionWorkflow
 
+# Of the sandbox's movements and of our payments; what is not among them takes money away.
+RECEIVES = frozenset({"charge", "capture", "dispute_reversal"})
 RECEIVED = frozenset({"paid", "succeeded"})
 # Money that comes or goes after the end of a purchase's workflow changes its row alone.
 AFTER_THE_END = (PurchaseStatus.PAID, PurchaseStatus.REFUNDED)
@@ -59,7 +61,7 @@ def _no_money_lost_or_invented(
     for charge in charges:
         owner = charge["subscription_id"] or buyers.get(charge["invoice_id"] or "")
         if charge["status"] in RECEIVED and owner:
-            sign = 1 if charge["kind"] == "charge" else -1
+            sign = 1 if charge["kind"] in RECEIVES else -1
             received[owner] += sign * charge["amount_minor"]
     booked: dict[str, int] = defaultdict(int)
     applied: dict[UUID, int] = defaultdict(int)
@@ -68,7 +70,7 @@ def _no_money_lost_or_invented(
             # In no provider's book: an operator says that it came, and it pays the invoice all the same.
             applied[payment.invoice_id] += payment.applied_minor
             continue
-        sign = 1 if payment.kind == "capture" else -1
+        sign = 1 if payment.kind in RECEIVES else -1
         booked[str(payment.subscription_id or payment.purchase_id)] += sign * payment.amount_minor
         applied[payment.invoice_id] += sign * payment.applied_minor
     assert dict(received) == dict(booked), "invariant 2: provider's book and ours differ"

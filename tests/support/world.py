@@ -77,6 +77,7 @@ SEARCH_ATTRIBUTES = {
     "PlanId": IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD,
     "TenantId": IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD,
     "OrganizationId": IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD,
+    "Risk": IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD,
     "NextDue": IndexedValueType.INDEXED_VALUE_TYPE_DATETIME,
 }
 PROVIDER_TIMEOUT_SECONDS = 0.5
@@ -155,6 +156,7 @@ class World:
     providers: ProviderRegistry
     payer: Payer
     application_id: UUID = field(default_factory=new_id)
+    heard: set[str] = field(default_factory=set)  # Provider event ids that a test has delivered.
 
     @property
     def core(self) -> Core:
