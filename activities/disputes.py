@@ -38,6 +38,13 @@ REFUSED = "dispute_refused"
 _FINAL = frozenset({FailureKind.UNSUPPORTED, FailureKind.REJECTED, FailureKind.NOT_FOUND})
 
 
+_TOLD = {
+    DisputeStatus.OPEN: "dispute.opened",
+    DisputeStatus.WON: "dispute.closed",
+    DisputeStatus.LOST: "dispute.closed",
+}
+
+
 class DisputeActivities(DisputeCalls, DisputeRecords):
     def __init__(self, sessions: Sessions, providers: ProviderRegistry) -> None:
         self._sessions = sessions
@@ -129,13 +136,11 @@ async def _write(session: AsyncSession, record: DisputeRecord, payment: Payment)
         row.closed_at = record.at
     await session.flush()
     await _move_money(session, record, row, payment)
-    told = []
-    if is_new:
-        told.append("dispute.opened")
+    news = [DisputeStatus.OPEN] if is_new else []
     if status is not DisputeStatus.OPEN and status is not before:
-        told.append("dispute.closed")
-    for type_ in told:
-        await _announce(session, record, row, type_)
+        news.append(status)
+    for one in news:
+        await _announce(session, record, row, _TOLD[one])
     return DisputeNews(dispute_id=row.id, subscription_id=row.subscription_id, status=status)
 
 

@@ -15,6 +15,8 @@ from models.commands import (
     AddPaymentMethodInput,
     Cancel,
     CommandResult,
+    DisputeInput,
+    DisputeNews,
     Open,
     PaymentMethodResult,
     ProviderEvents,
@@ -225,7 +227,15 @@ class StandInLatePayment:
         return [f"{e.event.event_type} of {e.event.subscription_id}" for e in events.events]
 
 
+@workflow.defn(name="DisputeWorkflow")
+class StandInDispute:
+    @workflow.run
+    async def run(self, request: DisputeInput) -> DisputeNews:
+        return DisputeNews(status=request.seen.status)
+
+
 STANDINS = [
+    StandInDispute,
     StandInSubscription,
     StandInPayment,
     StandInPurchase,

@@ -295,10 +295,8 @@ def test_a_subscription_is_news_when_it_differs_from_the_row(
         ("charge.expired", "pending", True),
         ("charge.expired", "succeeded", False),
         ("charge.refunded", "succeeded", True),
-        ("charge.dispute.created", "succeeded", True),
         ("refund.created", "succeeded", True),
         ("payment_intent.succeeded", "succeeded", True),
-        ("charge.chargeback.lost", "succeeded", True),
     ],
 )
 def test_a_look_is_an_echo_only_where_it_can_say_nothing_else(
@@ -307,6 +305,13 @@ def test_a_look_is_an_echo_only_where_it_can_say_nothing_else(
     heard = told(LOOK, event_type=event_type)
     found = verdict(heard, facts(tried(outcome=outcome, instrument="card")))
     assert found == (TO_SUBSCRIPTION if new else Disposition.NOTHING_NEW)
+
+
+def test_a_dispute_has_a_workflow_of_its_own() -> None:
+    """It names a charge, and whose that is has to be read."""
+    found = verdict(told(EventKind.DISPUTE, event_type="charge.dispute.created"), facts())
+    assert isinstance(found, Target)
+    assert found.workflow_id == f"dispute/{found.dispute_event_id}"
 
 
 def test_an_id_in_metadata_may_be_anything() -> None:

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ed25519, padding
 
 from models.events import EventKind, ProviderEvent
 from models.outcomes import Instrument, ProviderName
-from models.snapshots import PaymentStatus
+from models.snapshots import DisputeStatus, PaymentStatus
 from providers.conekta import ConektaProvider
 from providers.protocol import WebhookMalformed, WebhookRejected
 from tests.providers.conekta.drafts import (
@@ -314,11 +314,43 @@ def test_a_subscription_only_says_where_to_look() -> None:
 
 
 @pytest.mark.parametrize(
+    ("event_type", "status", "expected"),
+    [
+        ("charge.chargeback.created", "action_required", DisputeStatus.OPEN),
+        ("charge.chargeback.under_review", "under_review", DisputeStatus.OPEN),
+        ("charge.chargeback.updated", "said_tomorrow", DisputeStatus.OPEN),
+        ("charge.chargeback.updated", "covered", DisputeStatus.WON),
+        ("charge.chargeback.won", "won", DisputeStatus.WON),
+        ("charge.chargeback.lost", "lost", DisputeStatus.LOST),
+    ],
+)
+def test_a_chargeback_names_its_charge_alone(
+    event_type: str, status: str, expected: DisputeStatus
+) -> None:
+    subject = {"id": "chbk_1", "charge_id": "68c6", "status": status, "created_at": 1_793_000_000}
+    read = parse(event(event_type, subject))
+    assert read.kind is EventKind.DISPUTE
+    assert read.dispute is not None
+    assert (read.dispute.status, read.dispute.provider_charge_ids) == (expected, ["68c6"])
+    assert (read.dispute.amount_minor, read.dispute.withdrawn) == (None, False)
+
+
+def test_an_order_that_was_charged_back_says_that_the_money_is_gone() -> None:
+    chargeback = {"id": "chbk_1", "status": "action_required", "reason": "unrecognized"}
+    charge = {"id": "68c6", "status": "charged_back", "amount": 20000, "chargeback": chargeback}
+    subject = order(payment_status="charged_back", charges={"data": [charge]})
+    read = parse(event("order.charged_back", subject))
+    assert read.kind is EventKind.DISPUTE
+    assert read.dispute is not None
+    assert (read.dispute.provider_dispute_id, read.dispute.withdrawn) == ("chbk_1", True)
+    assert read.dispute.provider_charge_ids == ["68c6"]
+
+
+@pytest.mark.parametrize(
     "body",
     [
         PING,
         event("customer.created", {"id": "cus_1"}),
-        event("charge.chargeback.created", {"id": "1", "charge_id": "68c6"}),
         event("invented.yesterday", {"id": "1"}),
         event("order", {}, data={"object": None}),
         event("order.paid", {}, data={}),

@@ -146,6 +146,10 @@ def refund(bench: Bench, payment_id: str = PAYMENT) -> Ask:
     return lambda provider, _retry: provider.refund(draft)
 
 
+def accept_dispute(_bench: Bench, dispute_id: str = unknown_id("du")) -> Ask:
+    return lambda provider, _retry: provider.accept_dispute(dispute_id)
+
+
 def ensure_product(bench: Bench) -> Ask:
     draft = bench.product_draft()
     return lambda provider, retry: provider.ensure_product(draft, retry=retry)
@@ -277,6 +281,10 @@ async def staged_checkout(bench: Bench) -> Ask:
     return create_checkout(bench, await bench.customer(), product_id)
 
 
+async def staged_accept(bench: Bench) -> Ask:
+    return accept_dispute(bench, await bench.disputed())
+
+
 async def staged_grant(bench: Bench) -> Ask:
     benefit_id = await bench.provider.ensure_benefit(bench.benefit_draft())
     return grant(bench, await bench.customer(), benefit_id)
@@ -324,6 +332,7 @@ ACTS = (
     Act("cancel_transfer", "cancel_payment", C.BANK_TRANSFER,
         staged_cancel_payment(SPEI), prepare_payment(SPEI)),
     Act("refund", "refund", C.REFUND, staged_refund, refund),
+    Act("accept_dispute", "accept_dispute", C.ACCEPT_DISPUTE, staged_accept, accept_dispute),
     Act("ensure_product", "ensure_product", C.PRODUCT, at_once(ensure_product), ensure_product),
     Act("create_checkout", "create_checkout", C.HOSTED_CHECKOUT, staged_checkout, create_checkout,
         unknown=FailureKind.UNAVAILABLE),

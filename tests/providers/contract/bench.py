@@ -319,6 +319,13 @@ class Bench:
         assert late.latest_invoice is not None
         return late, late.latest_invoice
 
+    async def disputed(self) -> str:
+        """The provider's id of an open dispute of a card payment."""
+        await self.subscribed()
+        [charge] = await self.book("paid")
+        opened = await self.control(f"payments/{charge['id']}/dispute")
+        return str(opened["dispute"])
+
     async def issued(self, instrument: Instrument) -> tuple[PaymentDraft, PaymentSnapshot]:
         draft = self.payment_draft(await self.customer(), instrument)
         payment_id = await self.provider.prepare_payment(draft)

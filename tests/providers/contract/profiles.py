@@ -80,6 +80,7 @@ STRIPE = Profile(
         "commit_transfer": Operation("payment_intents.confirm"),
         "cancel_transfer": Operation("payment_intents.cancel"),
         "refund": Operation("refunds.create"),
+        "accept_dispute": Operation("disputes.close"),
         "ensure_product": Operation("products.create", "products"),
         "create_checkout": Operation("checkout.sessions.create", "checkout_sessions"),
         "cancel_checkout": Operation("checkout.sessions.expire"),

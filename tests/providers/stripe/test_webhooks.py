@@ -17,7 +17,12 @@ from starlette.routing import Route
 
 from models.events import EventKind, ProviderEvent
 from models.outcomes import Instrument, PayVoucher
-from models.snapshots import PaymentStatus, ProviderInvoiceStatus, ProviderSubscriptionStatus
+from models.snapshots import (
+    DisputeStatus,
+    PaymentStatus,
+    ProviderInvoiceStatus,
+    ProviderSubscriptionStatus,
+)
 from providers.protocol import RefundDraft, WebhookMalformed, WebhookRejected
 from providers.stripe import StripeProvider
 from tests.providers.stripe.conftest import API_KEY, WEBHOOK_SECRET, Stage, serving
@@ -233,12 +238,48 @@ async def test_a_refund_says_look(stage: Stage) -> None:
     assert refunded.attempt_id == draft.attempt_id
 
 
-def test_a_dispute_says_look() -> None:
-    dispute = {"id": "du_1", "object": "dispute", "payment_intent": "pi_1", "metadata": {}}
-    body = event_body("charge.dispute.created", data={"object": dispute})
-    event = provider_with(WEBHOOK_SECRET).parse_webhook(body, signature(body, WEBHOOK_SECRET))
-    assert event.kind is EventKind.LOOK
-    assert event.provider_payment_id == "pi_1"
+def dispute_event(status: str, *amounts: int, kind: str = "created") -> ProviderEvent:
+    taken = {"object": "balance_transaction", "id": "txn_1"}
+    dispute = {
+        "id": "du_1",
+        "object": "dispute",
+        "amount": 1900,
+        "currency": "usd",
+        "balance_transactions": [{**taken, "amount": amount} for amount in amounts],
+        "charge": "ch_1",
+        "payment_intent": "pi_1",
+        "created": 1_793_000_000,
+        "evidence_details": {"due_by": 1_793_700_000},
+        "reason": "fraudulent",
+        "status": status,
+        "metadata": {},
+    }
+    body = event_body(f"charge.dispute.{kind}", data={"object": dispute})
+    return provider_with(WEBHOOK_SECRET).parse_webhook(body, signature(body, WEBHOOK_SECRET))
+
+
+@pytest.mark.parametrize(
+    ("status", "amounts", "expected", "withdrawn"),
+    [
+        ("needs_response", [-1900], DisputeStatus.OPEN, True),
+        ("warning_needs_response", [], DisputeStatus.OPEN, False),
+        ("under_review", [-1900], DisputeStatus.OPEN, True),
+        ("said_tomorrow", [-1900], DisputeStatus.OPEN, True),
+        ("won", [-1900, 1900], DisputeStatus.WON, True),
+        ("warning_closed", [], DisputeStatus.WON, False),
+        ("lost", [-1900], DisputeStatus.LOST, True),
+    ],
+)
+def test_a_dispute_in_our_words(
+    status: str, amounts: list[int], expected: DisputeStatus, withdrawn: bool
+) -> None:
+    event = dispute_event(status, *amounts)
+    assert event.kind is EventKind.DISPUTE
+    assert event.dispute is not None
+    assert (event.dispute.status, event.dispute.withdrawn) == (expected, withdrawn)
+    assert (event.dispute.amount_minor, event.dispute.currency) == (1900, "USD")
+    assert event.dispute.provider_charge_ids == ["ch_1"]
+    assert event.provider_payment_id == event.dispute.provider_payment_id == "pi_1"
 
 
 async def test_every_event_is_delivered_signed_and_can_be_read(stage: Stage) -> None:
