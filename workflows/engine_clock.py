@@ -231,6 +231,7 @@ class EngineClock:
         invoice.next_try_at = None
         invoice.candidate = 0
         invoice.vouchers_issued = max(0, invoice.vouchers_issued - 1)
+        self._attended = True
         await self._collect()
 
     def book_outside(self, capture: Capture) -> None:
