@@ -26,6 +26,7 @@ TAGS: list[dict[str, Any]] = [
     },
     {"name": "Payment methods", "description": "Cards, kept as tokens by the providers."},
     {"name": "Subscriptions", "description": "Opened, commanded and read here."},
+    {"name": "Disputes", "description": "Payments that customers had taken back by their banks."},
     {
         "name": "Timeline",
         "description": "What happened to a subscription, why it is as it is, and what comes next.",
