@@ -148,7 +148,7 @@ def _dispute(now: int, charge: Object) -> Object:
         "created": now,
         "currency": charge["currency"],
         "enhanced_eligibility_types": [],
-        "evidence": {},
+        "evidence": {"enhanced_evidence": {}},
         "evidence_details": {
             "due_by": now + EVIDENCE_DUE_SECONDS,
             "enhanced_eligibility": {},
@@ -159,7 +159,6 @@ def _dispute(now: int, charge: Object) -> Object:
         "is_charge_refundable": False,
         "livemode": False,
         "metadata": {},
-        "network_reason_code": "10.4",
         "payment_intent": charge["payment_intent"],
         "payment_method_details": {
             "card": {"brand": "visa", "case_type": "chargeback", "network_reason_code": "10.4"},

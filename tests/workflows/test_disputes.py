@@ -10,9 +10,11 @@ from sqlalchemy import select
 from models.commands import Cancel, DisputeInput, DisputeNews, dispute_workflow_id
 from models.storage.tables import Dispute, Payment, WebhookEvent, new_id
 from models.subscription import BillingPolicy, OnDispute, SubscriptionTerms
+from sandbox.faults import Fault, FaultMode
 from tests.support.disputes import hear_disputes, seen_of
 from tests.support.invariants import check_invariants
 from tests.support.outbound import told
+from tests.support.shop import buy, pay_page, purchase_terms, tries_of
 from tests.support.world import World
 from tests.workflows.test_cards import AUSTIN, DAY, MEXICO_CITY, Wallet, holder, wallet
 from workflows.dispute import DisputeWorkflow
@@ -37,7 +39,7 @@ async def disputes(world: World) -> list[Dispute]:
 
 
 async def movements(world: World) -> list[tuple[str, int]]:
-    rows = await world.all(select(Payment).order_by(Payment.id))
+    rows = await world.all(select(Payment).order_by(Payment.kind))
     return [(row.kind, row.amount_minor) for row in rows]
 
 
@@ -110,6 +112,25 @@ async def test_a_dispute_after_the_end_is_recorded(world: World, wallet: Wallet)
     [dispute] = await disputes(world)
     assert (dispute.status, dispute.subscription_id) == ("lost", terms.subscription_id)
     assert await movements(world) == [("capture", 1900), ("dispute", 1900)]
+    await check_invariants(world)
+
+
+async def test_a_dispute_of_a_purchase_is_recorded(world: World) -> None:
+    down = Fault(provider="polar", operation="checkouts.create", mode=FaultMode.DOWN)
+    world.core.faults.add(down)
+    terms = await purchase_terms(world)
+    handle, _ = await buy(world, terms)
+    _, at_stripe = await tries_of(world, terms)
+    await pay_page(world, at_stripe)
+    await world.env.sleep(4 * DAY)
+    await handle.result()
+    [charge] = [c for c in world.core.charges if c["status"] == "paid"]
+    await simulator(world, AUSTIN).dispute(charge["id"], "lost")
+    await hear_disputes(world)
+    [dispute] = await disputes(world)
+    assert (dispute.purchase_id, dispute.subscription_id) == (terms.purchase_id, None)
+    assert [kind for kind, _ in await movements(world)] == ["capture", "dispute"]
+    assert len(await told(world, "dispute.closed")) == 1
     await check_invariants(world)
 
 
