@@ -29,6 +29,7 @@ from activities.payment_methods import PaymentMethodActivities
 from activities.provider_calls import ProviderActivities
 from activities.purchase_money import PurchaseActivities
 from activities.records import RecordActivities
+from activities.subscription_calls import SubscriptionActivities
 from models.commands import PROVIDER_TASK_QUEUES, TASK_QUEUE
 from models.outcomes import ProviderName
 from models.storage.engine import Sessions, make_engine, make_sessions
@@ -84,6 +85,7 @@ def make_workers(
     records = RecordActivities(sessions, providers)
     inbox = InboxActivities(sessions)
     calls = ProviderActivities(sessions, providers)
+    running = SubscriptionActivities(sessions, calls)
     methods = PaymentMethodActivities(sessions, providers)
     benefits = BenefitActivities(sessions, providers)
     disputes = DisputeActivities(sessions, providers)
@@ -123,6 +125,9 @@ def make_workers(
         calls.read_subscription,
         calls.cancel_subscription,
         calls.keep_subscription,
+        running.pause_subscription,
+        running.resume_subscription,
+        running.change_payment_method,
         methods.add_payment_method,
         methods.close_payment_method,
         methods.release_payment_method,

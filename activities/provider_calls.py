@@ -168,7 +168,7 @@ class ProviderActivities(ProviderCalls):
 
     @activity.defn(name="read_payment")
     async def read_payment(self, reference: PaymentReference) -> PaymentSnapshot:
-        snapshot = await self._ask(
+        snapshot = await self.ask(
             reference.provider,
             lambda provider: provider.get_payment(reference.provider_payment_id),
         )
@@ -176,7 +176,7 @@ class ProviderActivities(ProviderCalls):
 
     @activity.defn(name="void_payment")
     async def void_payment(self, reference: PaymentReference) -> PaymentSnapshot:
-        snapshot = await self._ask(
+        snapshot = await self.ask(
             reference.provider,
             lambda provider: provider.cancel_payment(reference.provider_payment_id),
         )
@@ -184,7 +184,7 @@ class ProviderActivities(ProviderCalls):
 
     @activity.defn(name="read_subscription")
     async def read_subscription(self, reference: SubscriptionReference) -> SubscriptionSnapshot:
-        snapshot = await self._ask(
+        snapshot = await self.ask(
             reference.provider,
             lambda provider: provider.get_subscription(
                 reference.provider_customer_id, reference.provider_subscription_id
@@ -194,7 +194,7 @@ class ProviderActivities(ProviderCalls):
 
     @activity.defn(name="cancel_subscription")
     async def cancel_subscription(self, reference: SubscriptionReference) -> SubscriptionSnapshot:
-        snapshot = await self._ask(
+        snapshot = await self.ask(
             reference.provider,
             lambda provider: provider.cancel_subscription(
                 reference.provider_customer_id,
@@ -206,7 +206,7 @@ class ProviderActivities(ProviderCalls):
 
     @activity.defn(name="keep_subscription")
     async def keep_subscription(self, reference: SubscriptionReference) -> SubscriptionSnapshot:
-        snapshot = await self._ask(
+        snapshot = await self.ask(
             reference.provider,
             lambda provider: provider.keep_subscription(
                 reference.provider_customer_id, reference.provider_subscription_id
@@ -338,7 +338,7 @@ class ProviderActivities(ProviderCalls):
             trial_end=request.trial_end,
         )
 
-    async def _ask(
+    async def ask(
         self, name: ProviderName, call: Callable[[PaymentProvider], Awaitable[Answer]]
     ) -> Answer:
         """A call that is safe to repeat: Temporal does so until the provider answers."""

@@ -108,6 +108,20 @@ class SubscriptionReference(_Message):
     at_period_end: bool = False
 
 
+class ResumeReference(SubscriptionReference):
+    """`resume_id` names this end of a pause, however often it is asked for."""
+
+    new_period: bool
+    resume_id: UUID
+
+
+class ChangePaymentMethod(SubscriptionReference):
+    """Charge the coming periods with another stored instrument."""
+
+    terms: SubscriptionTerms
+    payment_method_id: UUID
+
+
 class PendingPaymentResult(_Message):
     """How a voucher or transfer ended, for the workflow that asked for it."""
 
@@ -246,6 +260,24 @@ class ProviderCalls(ABC):
     @activity.defn(name="keep_subscription")
     @abstractmethod
     async def keep_subscription(self, reference: SubscriptionReference) -> SubscriptionSnapshot: ...
+
+
+class SubscriptionCalls(ABC):
+    """Remote activities about a subscription that runs at its provider, on the same queues."""
+
+    @activity.defn(name="pause_subscription")
+    @abstractmethod
+    async def pause_subscription(
+        self, reference: SubscriptionReference
+    ) -> SubscriptionSnapshot: ...
+
+    @activity.defn(name="resume_subscription")
+    @abstractmethod
+    async def resume_subscription(self, reference: ResumeReference) -> SubscriptionSnapshot: ...
+
+    @activity.defn(name="change_payment_method")
+    @abstractmethod
+    async def change_payment_method(self, change: ChangePaymentMethod) -> None: ...
 
 
 class PaymentMethodCalls(ABC):

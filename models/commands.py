@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 from models.events import ProviderEvent
 from models.outcomes import Instrument, ProviderName
@@ -84,8 +85,26 @@ class Cancel(Command):
     immediately: bool = False
 
 
+class PauseAt(StrEnum):
+    NOW = "now"
+    PERIOD_END = "period_end"
+
+
+class Pause(Command):
+    """Update `pause`: bill nothing from now on. Repeated, it sets `resume_at` anew (None: not by itself)."""
+
+    at: PauseAt = PauseAt.NOW
+    resume_at: AwareDatetime | None = None
+
+
 class Resume(Command):
-    """Update `resume`: takes a cancellation at period end back."""
+    """Update `resume`: whatever keeps the subscription from going on is taken back."""
+
+
+class SetPaymentMethod(Command):
+    """Update `set_payment_method`: the stored card that pays from now on."""
+
+    payment_method_id: UUID
 
 
 class RetryPayment(Command):

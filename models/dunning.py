@@ -69,7 +69,7 @@ class Collection(NamedTuple):
 def is_retried(decline_class: DeclineClass | None, invoice: OpenInvoice) -> bool:
     """Whether the engine tries again by itself. The first payment it never does: nobody has been served
     yet, and the customer is still there to choose another card."""
-    return decline_class in RETRIED_CLASSES and not invoice.first
+    return decline_class in RETRIED_CLASSES and (invoice.after_trial or not invoice.first)
 
 
 def tries_left(policy: BillingPolicy, invoice: OpenInvoice) -> int:

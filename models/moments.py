@@ -26,6 +26,10 @@ class Step(StrEnum):
     CHECK_PROVIDER = "check_provider"  # The expected webhook did not come: look.
     GIVE_UP = "give_up"  # The last chance has passed.
     END = "end"  # A scheduled cancellation takes effect.
+    PAUSE = "pause"  # A scheduled pause takes effect.
+    RESUME = "resume"  # A pause ends by itself.
+    TRIAL_WILL_END = "trial_will_end"  # Tell the app in time.
+    BEGIN_BILLING = "begin_billing"  # A trial that no provider knows of is over.
 
 
 SUMMARY_BY_STEP: dict[Step, str] = {
@@ -35,6 +39,10 @@ SUMMARY_BY_STEP: dict[Step, str] = {
     Step.CHECK_PROVIDER: "ask the provider, should its webhook not come",
     Step.GIVE_UP: "give up on the unpaid invoice",
     Step.END: "end as requested",
+    Step.PAUSE: "pause as requested",
+    Step.RESUME: "resume as requested",
+    Step.TRIAL_WILL_END: "tell that the trial ends soon",
+    Step.BEGIN_BILLING: "bill the first period after the trial",
 }
 
 
@@ -56,21 +64,37 @@ def next_moment(terms: SubscriptionTerms, state: SubscriptionState) -> Moment | 
     """The next thing that has to happen by itself; None when only an event or a command can help."""
     if state.status in TERMINAL_STATUSES or not state.opened:
         return None
-    moments = (
-        _engine_moments(terms, state)
-        if terms.clock is BillingClock.ENGINE
-        else _provider_moments(terms, state)
-    )
+    moments = _held_moments(state) + _trial_moments(state)
+    if not state.is_held:
+        engine = terms.clock is BillingClock.ENGINE
+        moments += _engine_moments(terms, state) if engine else _provider_moments(terms, state)
     end = paid_until(state)
     if state.cancel_at_period_end and end is not None:
         moments.append(Moment(end, Step.END))
     return min(moments, default=None)
 
 
+def _held_moments(state: SubscriptionState) -> list[Moment]:
+    """While nothing is billed there is nothing to collect and nothing to look for."""
+    moments = []
+    if state.pause_at is not None:
+        moments.append(Moment(state.pause_at, Step.PAUSE))
+    if state.resume_at is not None and state.is_held:
+        moments.append(Moment(state.resume_at, Step.RESUME))
+    return moments
+
+
+def _trial_moments(state: SubscriptionState) -> list[Moment]:
+    trialing = state.status is SubscriptionStatus.TRIALING and not state.cancel_at_period_end
+    if state.trial_reminder_at is None or not trialing:
+        return []
+    return [Moment(state.trial_reminder_at, Step.TRIAL_WILL_END)]
+
+
 def _engine_moments(terms: SubscriptionTerms, state: SubscriptionState) -> list[Moment]:
     invoice, end = state.invoice, paid_until(state)
     if invoice is None:
-        if end is None or state.cancel_at_period_end or state.status is SubscriptionStatus.PAUSED:
+        if end is None or state.cancel_at_period_end:
             return []
         return [Moment(end - terms.policy.lead, Step.OPEN_INVOICE)]
     moments = []
@@ -100,10 +124,28 @@ def _provider_moments(terms: SubscriptionTerms, state: SubscriptionState) -> lis
     exhausted = invoice is not None and invoice.exhausted_at is not None
     if state.past_due_since is not None and not exhausted:
         moments.append(Moment(gives_up_at(policy, invoice, state.past_due_since), Step.GIVE_UP))
+    if runs_without_provider(state):
+        return moments + _first_bill_moments(state)
     look = _look_at(terms, state)
     if look is not None:
         moments.append(Moment(look, Step.CHECK_PROVIDER))
     return moments
+
+
+def _first_bill_moments(state: SubscriptionState) -> list[Moment]:
+    """Of a trial that no provider knows of; once it was billed and nobody can be asked, it is past due."""
+    end, invoice = state.current_period_end, state.invoice
+    if end is None or state.cancel_at_period_end:
+        return []
+    if invoice is None:
+        return [Moment(end, Step.BEGIN_BILLING)]
+    return [Moment(end, Step.GIVE_UP)] if invoice.next_try_at is None else []
+
+
+def runs_without_provider(state: SubscriptionState) -> bool:
+    """A card trial that was begun without a card: no provider knows of it before it is paid."""
+    trialing = state.status is SubscriptionStatus.TRIALING
+    return trialing and state.provider_subscription_id is None
 
 
 def _look_at(terms: SubscriptionTerms, state: SubscriptionState) -> datetime | None:

@@ -104,6 +104,7 @@ class SubscriptionSnapshot(_Snapshot):
     current_period_end: AwareDatetime
     trial_end: AwareDatetime | None = None
     cancel_at_period_end: bool = False
+    is_paused: bool = False  # Bills nothing until it is resumed.
     canceled_at: AwareDatetime | None = None
     latest_invoice: InvoiceSnapshot | None = None
 

@@ -22,7 +22,8 @@ class SubscriptionEvent(StrEnum):
     PAYMENT_SUCCEEDED = "payment_succeeded"
     PAYMENT_FAILED = "payment_failed"
     PAUSED = "paused"
-    RESUMED = "resumed"
+    RESUMED = "resumed"  # What was paid for still runs, or the new period was paid.
+    RESUMED_UNPAID = "resumed_unpaid"  # A new period begins, and nobody has paid it yet.
     CANCELED = "canceled"
     GAVE_UP = "gave_up"
 
@@ -60,7 +61,10 @@ TRANSITIONS: dict[tuple[SubscriptionStatus, SubscriptionEvent], SubscriptionStat
     (_S.PAST_DUE, _E.PAUSED): _S.PAUSED,
     (_S.PAST_DUE, _E.CANCELED): _S.CANCELED,
     (_S.PAST_DUE, _E.GAVE_UP): _S.EXPIRED,
+    # Money alone ends no pause: what comes in while nothing is sold is kept in sight.
+    (_S.PAUSED, _E.TRIAL_STARTED): _S.TRIALING,
     (_S.PAUSED, _E.RESUMED): _S.ACTIVE,
+    (_S.PAUSED, _E.RESUMED_UNPAID): _S.PAST_DUE,
     (_S.PAUSED, _E.CANCELED): _S.CANCELED,
     (_S.PAUSED, _E.GAVE_UP): _S.EXPIRED,
 }

@@ -157,6 +157,7 @@ class OpenInvoice(BaseModel):
     exhausted_at: AwareDatetime | None = None
     # When the slip that is out will have come to its end; nothing else need be set in motion before.
     ends_at: AwareDatetime | None = None
+    after_trial: bool = False  # Its customer has been served already.
 
 
 class SubscriptionState(BaseModel):
@@ -176,11 +177,15 @@ class SubscriptionState(BaseModel):
     current_period_end: AwareDatetime | None = None
     paid_ahead_until: AwareDatetime | None = None
     trial_end: AwareDatetime | None = None
+    trial_reminder_at: AwareDatetime | None = None  # None once it was told that the trial ends.
     created_at: AwareDatetime | None = None
     cancel_at_period_end: bool = False
     cancel_requested: bool = False
     canceled_at: AwareDatetime | None = None
     access_until: AwareDatetime | None = None
+    pause_at: AwareDatetime | None = None  # A pause is agreed on and begins then.
+    paused_at: AwareDatetime | None = None
+    resume_at: AwareDatetime | None = None  # The pause ends by itself then.
     invoice: OpenInvoice | None = None
     provider_looked_at: AwareDatetime | None = None
     past_due_since: AwareDatetime | None = None
@@ -192,6 +197,12 @@ class SubscriptionState(BaseModel):
     applied_event_ids: list[UUID] = []
     # Provider ids of money already counted, newest last: heard of twice, it is counted once.
     counted_charge_ids: list[str] = []
+
+    @property
+    def is_held(self) -> bool:
+        """Nothing is billed: paused on request, or billed up to the moment at which that begins."""
+        asked_for = self.status is SubscriptionStatus.PAUSED and self.suspended_at is None
+        return asked_for or self.pause_at is not None
 
 
 COUNTED_CHARGE_IDS_MAX = 50
@@ -317,6 +328,8 @@ class SubscriptionProjection(BaseModel):
     trial_end: AwareDatetime | None
     cancel_at_period_end: bool
     canceled_at: AwareDatetime | None
+    paused_at: AwareDatetime | None = None
+    resume_at: AwareDatetime | None = None
     access_until: AwareDatetime | None
     pending_change: dict[str, Any] | None
     collection: dict[str, Any] | None = None

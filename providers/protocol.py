@@ -114,6 +114,7 @@ class Capability(StrEnum):
     REFUND = "refund"
     CASH_REFUND = "cash_refund"
     CANCEL_AT_PERIOD_END = "cancel_at_period_end"
+    PAUSE = "pause"  # Of a running subscription, and its end.
     TRIAL = "trial"
     RETRY_INVOICE = "retry_invoice"
     HOSTED_CHECKOUT = "hosted_checkout"  # A page of the provider's on which the customer pays.
@@ -334,6 +335,23 @@ class PaymentProvider(Protocol):
         self, provider_customer_id: str, provider_subscription_id: str
     ) -> SubscriptionSnapshot:
         """Undo a cancellation at period end that has not happened yet."""
+
+    async def pause_subscription(
+        self, provider_customer_id: str, provider_subscription_id: str
+    ) -> SubscriptionSnapshot:
+        """Bill nothing from now on and give nothing back; one that is paused already is fine."""
+
+    async def resume_subscription(
+        self,
+        provider_customer_id: str,
+        provider_subscription_id: str,
+        *,
+        new_period: bool,
+        resume_id: str,
+    ) -> SubscriptionSnapshot:
+        """End the pause; one that runs already is fine. With `new_period` a period begins now, once for
+        one `resume_id`: its invoice is the latest one, open for `retry_invoice` or charged already.
+        Without, nothing is billed before the end of the current period."""
 
     async def retry_invoice(
         self,

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from models.snapshots import DisputeSnapshot, GrantSnapshot, PaymentSnapshot
+from models.snapshots import (
+    DisputeSnapshot,
+    GrantSnapshot,
+    PaymentSnapshot,
+    SubscriptionSnapshot,
+)
 from providers.protocol import (
     BenefitDraft,
     Capabilities,
@@ -68,6 +73,25 @@ class NoInstrumentChange:
         provider_payment_method_id: str,
     ) -> None:
         raise unsupported(NO_INSTRUMENT_CHANGE)
+
+
+class NoPause:
+    """A provider whose subscriptions are not held here; its row of the capability matrix says why."""
+
+    async def pause_subscription(
+        self: _HasCapabilities, provider_customer_id: str, provider_subscription_id: str
+    ) -> SubscriptionSnapshot:
+        raise unsupported(self.capabilities.refusals[Capability.PAUSE])
+
+    async def resume_subscription(
+        self: _HasCapabilities,
+        provider_customer_id: str,
+        provider_subscription_id: str,
+        *,
+        new_period: bool,
+        resume_id: str,
+    ) -> SubscriptionSnapshot:
+        raise unsupported(self.capabilities.refusals[Capability.PAUSE])
 
 
 class _HasCapabilities(Protocol):

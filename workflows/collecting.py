@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from typing import Protocol
+from uuid import UUID
 
 from temporalio import workflow
 from temporalio.workflow import ParentClosePolicy
@@ -11,7 +12,7 @@ from temporalio.workflow import ParentClosePolicy
 with workflow.unsafe.imports_passed_through():
     from activities.results import UNDONE_REASONS
     from activities.signatures import AttemptResult, Records, RouteRequest, SettleAttempt
-    from models.commands import InboxEvent, resolve_workflow_id
+    from models.commands import InboxEvent, Pause, SetPaymentMethod, resolve_workflow_id
     from models.moments import Step, unavailable_retry_at
     from models.outcomes import FallbackReason
     from models.states import InvoiceStatus, SubscriptionEvent
@@ -62,17 +63,30 @@ class BillingClockSteps(Protocol):
 
     async def cancel(self, *, immediately: bool, actor: str) -> None: ...
 
-    async def resume(self, actor: str) -> None: ...
+    async def resume(self, actor: str) -> None:
+        """Take a scheduled cancellation back."""
+
+    async def pause(self, command: Pause) -> None:
+        """Raises ApplicationError when it is not to be."""
+
+    async def end_pause(self, actor: str) -> None: ...
+
+    async def set_payment_method(self, command: SetPaymentMethod) -> None:
+        """Raises ApplicationError when it is not to be."""
 
     async def retry(self, actor: str) -> None:
         """Collect the open invoice now."""
 
 
-async def choose_route(desk: Desk) -> None:
-    """Ask the rules who collects, once; each new invoice starts again at the first candidate."""
+async def choose_route(desk: Desk, payment_method_id: UUID | None = None) -> None:
+    """Ask the rules who collects, once; each new invoice starts again at the first candidate. With
+    `payment_method_id` for an instrument that came later."""
+    terms = desk.terms
+    if payment_method_id is not None:
+        terms = terms.model_copy(update={"payment_method_id": payment_method_id})
     decision = await workflow.execute_local_activity_method(
         Records.choose_route,
-        RouteRequest(terms=desk.terms),
+        RouteRequest(terms=terms),
         start_to_close_timeout=RECORD_TIMEOUT,
         retry_policy=RECORD_RETRY,
         summary="choose the provider",

@@ -110,8 +110,9 @@ class Desk:
         """The row itself changed; `commit` has something to write."""
         self._touched = True
 
-    def move(self, event: SubscriptionEvent, actor: str = ENGINE_ACTOR) -> bool:
-        """Change the status by the table; a move that the table lacks is a stale event, not ours."""
+    def move(self, event: SubscriptionEvent, actor: str = ENGINE_ACTOR, **data: Any) -> bool:
+        """Change the status by the table; a move that the table lacks is a stale event, not ours. `data`
+        goes with what the app is told."""
         before = self.state.status
         if not may(before, event):
             workflow.logger.info("ignored %s while %s", event, before)
@@ -123,10 +124,11 @@ class Desk:
         self.state.status = after
         now = workflow.now()
         self.state.past_due_since = now if after is SubscriptionStatus.PAST_DUE else None
+        self.state.paused_at = now if after is SubscriptionStatus.PAUSED else None
         if after is SubscriptionStatus.CANCELED:
             self.state.canceled_at = now
         self.audit(actor, str(event), {"status": before}, {"status": after})
-        self.emit(OUTBOUND_BY_STATUS[after])
+        self.emit(OUTBOUND_BY_STATUS[after], **data)
         workflow.upsert_search_attributes(moved_attributes(self.state, self.next_moment()))
         return True
 
@@ -380,6 +382,8 @@ class Desk:
             trial_end=state.trial_end,
             cancel_at_period_end=state.cancel_at_period_end,
             canceled_at=state.canceled_at,
+            paused_at=state.paused_at,
+            resume_at=state.resume_at if state.is_held else None,
             access_until=state.access_until,
             pending_change=_pending_change(state, self.over),
             collection=_collection(self.terms, state),
@@ -416,6 +420,8 @@ def _pending_change(state: SubscriptionState, over: bool) -> dict[str, Any] | No
     end = paid_until(state)
     if state.cancel_at_period_end and end is not None:
         return {"type": "cancel", "at": end.isoformat()}
+    if state.pause_at is not None:
+        return {"type": "pause", "at": state.pause_at.isoformat()}
     return None
 
 

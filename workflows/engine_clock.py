@@ -27,15 +27,15 @@ with workflow.unsafe.imports_passed_through():
         PendingPaymentResult,
     )
     from models.calendar import BillingPeriod, period
-    from models.commands import InboxEvent, payment_workflow_id
+    from models.commands import InboxEvent, Pause, SetPaymentMethod, payment_workflow_id
     from models.ids import our_id
     from models.moments import Step, paid_until
     from models.outcomes import Instrument, OutcomeClass, ProviderName
     from models.settlement import settle
     from models.snapshots import Capture, PaymentSnapshot
-    from models.states import InvoiceStatus, SubscriptionEvent
+    from models.states import InvoiceStatus, SubscriptionEvent, SubscriptionStatus
     from models.subscription import OpenInvoice
-    from workflows import dunning
+    from workflows import dunning, pausing, trialing
     from workflows.collecting import (
         choose_route,
         give_up,
@@ -86,6 +86,7 @@ class EngineClock:
         desk.state.created_at = now
         desk.state.payment_method_id = desk.terms.payment_method_id
         await choose_route(desk)
+        trialing.plan_reminder(desk)
         if desk.terms.trial_days:
             trial_end = desk.terms.trial_end(now)
             desk.state.trial_end = desk.state.anchor_at = trial_end
@@ -110,6 +111,12 @@ class EngineClock:
             desk.move(SubscriptionEvent.PAYMENT_FAILED)
         elif step is Step.END:
             await self.cancel(immediately=True, actor=ENGINE_ACTOR)
+        elif step is Step.PAUSE:
+            pausing.take_effect(desk, ENGINE_ACTOR)
+        elif step is Step.RESUME:
+            await self.end_pause(ENGINE_ACTOR)
+        elif step is Step.TRIAL_WILL_END:
+            trialing.remind(desk)
 
     async def hear(self, events: list[InboxEvent]) -> None:
         """Only what the payment's own workflow could not hear any more: it had ended."""
@@ -164,6 +171,45 @@ class EngineClock:
         desk.audit(actor, "resume", {"cancel_at_period_end": True}, {"cancel_at_period_end": False})
         desk.emit("subscription.cancel_unscheduled")
 
+    async def pause(self, command: Pause) -> None:
+        """A slip that is out for a coming period is voided. Should the customer be faster, it is paid: see
+        `take_news`."""
+        pausing.refuse_pause(self._desk, command, busy=False)
+        pausing.begin(self._desk, command)
+        await self._void_running()
+
+    async def end_pause(self, actor: str) -> None:
+        desk, state = self._desk, self._desk.state
+        if state.status is not SubscriptionStatus.PAUSED:
+            pausing.unschedule(desk, actor)
+        elif pausing.still_paid(state):
+            if state.current_period_end is not None and state.current_period_end <= workflow.now():
+                self._roll()
+            pausing.leave(desk, SubscriptionEvent.RESUMED, actor)
+        else:
+            await self._begin_anew(actor)
+
+    async def _begin_anew(self, actor: str) -> None:
+        """A period from now on, with an anchor of its own. An invoice that was paid in part is its."""
+        desk, state, now = self._desk, self._desk.state, workflow.now()
+        state.anchor_at = now
+        following = self._period(0)
+        invoice = state.invoice
+        if invoice is None:
+            amount_minor = desk.terms.amount_minor
+            invoice = new_invoice(desk, due_at=now, first=False, amount_minor=amount_minor)
+        invoice.due_at = now
+        invoice.period_number = following.number
+        invoice.period_start, invoice.period_end = following.start, following.end
+        desk.invoice(invoice, InvoiceStatus.PENDING)
+        pausing.leave(desk, SubscriptionEvent.RESUMED_UNPAID, actor)
+        if not self.busy:
+            await desk.commit()
+            await self._collect()
+
+    async def set_payment_method(self, command: SetPaymentMethod) -> None:
+        raise pausing.conflict(f"the subscription is paid by {self._desk.terms.instrument}")
+
     async def retry(self, actor: str) -> None:
         desk, invoice = self._desk, self._desk.state.invoice
         desk.audit(actor, "retry", {}, {})
@@ -184,6 +230,8 @@ class EngineClock:
         if desk.over or desk.state.cancel_at_period_end:
             desk.invoice(invoice, InvoiceStatus.VOID)
             desk.state.invoice = None
+        elif desk.state.is_held:
+            self._put_aside(invoice)
         elif attempt.outcome is OutcomeClass.NOT_ATTEMPTED:
             if try_elsewhere(desk, invoice, attempt):
                 await desk.commit()
@@ -264,6 +312,12 @@ class EngineClock:
             self._desk.payments(
                 collecting.invoice_id, attempt.attempt_id, attempt.provider, settlement
             )
+
+    def _put_aside(self, invoice: OpenInvoice) -> None:
+        """What was paid of it already stays its, for the period after the pause."""
+        if invoice.amount_paid_minor == 0:
+            self._desk.invoice(invoice, InvoiceStatus.VOID)
+            self._desk.state.invoice = None
 
     async def _reissue(self, invoice: OpenInvoice) -> None:
         desk = self._desk

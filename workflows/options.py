@@ -183,7 +183,13 @@ async def call_payment(
 async def call_subscription(
     method: Any, reference: SubscriptionReference, summary: str
 ) -> SubscriptionSnapshot:
-    snapshot: SubscriptionSnapshot = await workflow.execute_activity_method(
+    snapshot: SubscriptionSnapshot = await call_remote(method, reference, summary)
+    return snapshot
+
+
+async def call_remote(method: Any, reference: SubscriptionReference, summary: str) -> Any:
+    """A call about a subscription that is safe to repeat, whatever it answers."""
+    return await workflow.execute_activity_method(
         method,
         reference,
         task_queue=PROVIDER_TASK_QUEUES[reference.provider],
@@ -192,7 +198,6 @@ async def call_subscription(
         retry_policy=READ_RETRY,
         summary=summary,
     )
-    return snapshot
 
 
 async def call_record(batch: ProjectionBatch) -> None:

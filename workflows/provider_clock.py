@@ -8,26 +8,30 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
+from datetime import datetime
 from typing import Any
 
 from temporalio import workflow
+from temporalio.exceptions import ApplicationError
 
 with workflow.unsafe.imports_passed_through():
     from activities.results import SubscriptionIds
     from activities.signatures import (
         AttemptRequest,
         AttemptResult,
+        ChangePaymentMethod,
         OpenProviderSubscription,
         ProviderCalls,
         RetryInvoice,
+        SubscriptionCalls,
     )
-    from models.commands import InboxEvent
+    from models.commands import InboxEvent, Pause, SetPaymentMethod
     from models.moments import Step, paid_until
     from models.outcomes import OutcomeClass
-    from models.snapshots import ProviderSubscriptionStatus
+    from models.snapshots import ProviderSubscriptionStatus, SubscriptionSnapshot
     from models.states import InvoiceStatus, SubscriptionEvent, SubscriptionStatus
     from models.subscription import OpenInvoice
-    from workflows import dunning
+    from workflows import dunning, pausing, trialing
     from workflows.collecting import (
         choose_route,
         give_up,
@@ -75,6 +79,11 @@ class ProviderClock:
         state.payment_method_id = terms.payment_method_id
         state.trial_end = terms.trial_end(now) if terms.trial_days else None
         await choose_route(desk)
+        trialing.plan_reminder(desk)
+        if terms.trial_days and terms.payment_method_id is None:
+            trialing.begin_without_card(desk)
+            state.opened = True
+            return
         # A trial opens with a bill of nothing, as the providers do it.
         amount_minor = 0 if terms.trial_days else terms.amount_minor
         invoice = new_invoice(desk, due_at=now, first=True, amount_minor=amount_minor)
@@ -85,7 +94,7 @@ class ProviderClock:
         desk, invoice = self._desk, self._desk.state.invoice
         if step is Step.TRY_AGAIN and invoice is not None:
             invoice.next_try_at = None
-            self._try_open_invoice(invoice)
+            await self._try_again(invoice)
         elif step is Step.CHECK_PROVIDER:
             desk.state.provider_looked_at = workflow.now()
             desk.touch()
@@ -94,10 +103,23 @@ class ProviderClock:
             await self._end_unpaid()
         elif step is Step.END:
             await self._look_at_the_end()
+        elif step is Step.TRIAL_WILL_END:
+            trialing.remind(desk)
+        elif step is Step.BEGIN_BILLING:
+            invoice = trialing.first_bill(desk)
+            if desk.state.payment_method_id is not None:
+                self._try_open_invoice(invoice)
+        elif step is Step.PAUSE:
+            pausing.take_effect(desk, ENGINE_ACTOR)
+        elif step is Step.RESUME:
+            await self._resume_by_itself()
 
     async def hear(self, events: list[InboxEvent]) -> None:
         for inbox_event in events:
             event = inbox_event.event
+            if self._follower.doubts(event):
+                # While nothing is billed, or so we think, the provider is asked before it is believed.
+                await self._follower.look()
             if event.invoice is not None:
                 if event.invoice.status in UNPAID and event.invoice.decline is None:
                     # The webhook does not say why; whether to try again depends on it.
@@ -125,7 +147,7 @@ class ProviderClock:
             state.cancel_requested = True
             return
         reference = self._follower.reference(at_period_end=at_period_end)
-        if reference is not None:
+        if reference is not None and not (at_period_end and state.is_held):
             if not at_period_end:
                 state.cancel_requested = True
                 await desk.commit()
@@ -140,7 +162,7 @@ class ProviderClock:
 
     async def resume(self, actor: str) -> None:
         desk, reference = self._desk, self._follower.reference()
-        if reference is not None:
+        if reference is not None and not desk.state.is_held:
             await call_subscription(
                 ProviderCalls.keep_subscription, reference, "take the cancellation back"
             )
@@ -153,7 +175,98 @@ class ProviderClock:
         self._desk.audit(actor, "retry", {}, {})
         if invoice is not None and not self.busy:
             invoice.next_try_at = None
+            if trialing.lacks_provider(self._desk):
+                await trialing.route_to(self._desk)
             self._try_open_invoice(invoice)
+
+    async def pause(self, command: Pause) -> None:
+        """Read first: it may have been billed in this very moment."""
+        desk = self._desk
+        pausing.refuse_pause(desk, command, busy=self.busy)
+        if not desk.state.is_held:
+            await self._follower.look()
+            await desk.commit()
+            self._refuse_over()
+            pausing.refuse_pause(desk, command, busy=self.busy)
+        reference = self._follower.reference()
+        if reference is not None and not desk.state.is_held:
+            snapshot = await pausing.ask(
+                SubscriptionCalls.pause_subscription, reference, "pause at the provider"
+            )
+            if snapshot.latest_invoice is not None:
+                self._follower.apply_invoice(snapshot.latest_invoice)
+        pausing.begin(desk, command)
+
+    async def end_pause(self, actor: str) -> None:
+        """Within what was paid for as if nothing had been; else a new period is billed."""
+        desk, state, reference = self._desk, self._desk.state, self._follower.reference()
+        paid, begun = pausing.still_paid(state), state.status is SubscriptionStatus.PAUSED
+        snapshot = None
+        if reference is not None:
+            asked = pausing.resume_reference(reference, new_period=not paid)
+            snapshot = await pausing.ask(
+                SubscriptionCalls.resume_subscription, asked, "resume at the provider"
+            )
+        if not begun:
+            pausing.unschedule(desk, actor)
+        elif paid:
+            pausing.leave(desk, SubscriptionEvent.RESUMED, actor)
+        elif snapshot is not None:
+            self._collect_new_period(snapshot, actor)
+
+    def _collect_new_period(self, snapshot: SubscriptionSnapshot, actor: str) -> None:
+        """Its invoice is open and waits for us, was charged already, or comes by the provider's clock."""
+        desk, latest = self._desk, snapshot.latest_invoice
+        if latest is not None and self._follower.is_untried(latest):
+            desk.state.resume_at = None
+            desk.state.invoice = invoice = self._follower.open_invoice(latest)
+            desk.invoice(invoice, InvoiceStatus.PENDING)
+            self._try_open_invoice(invoice)  # What comes of it ends the pause: see `take_news`.
+            return
+        self._follower.apply_subscription(snapshot)
+        if not desk.over:
+            self._follower.leave_pause(actor)
+
+    async def _resume_by_itself(self) -> None:
+        """A refusal must not end the subscription: it stays paused, and a person sees why."""
+        try:
+            await self.end_pause(ENGINE_ACTOR)
+        except ApplicationError as refusal:
+            self._desk.state.resume_at = None
+            self._desk.audit(ENGINE_ACTOR, "resume.refused", {}, {"reason": refusal.message})
+            self._desk.emit("subscription.resume_failed", reason=refusal.message)
+            await self._follower.look()
+
+    async def set_payment_method(self, command: SetPaymentMethod) -> None:
+        desk, state = self._desk, self._desk.state
+        if self.busy:
+            raise pausing.conflict("a payment is on its way: try again in a moment")
+        reference = self._follower.reference()
+        if reference is not None:
+            change = ChangePaymentMethod(
+                **reference.model_dump(),
+                terms=desk.terms,
+                payment_method_id=command.payment_method_id,
+            )
+            await pausing.ask(
+                SubscriptionCalls.change_payment_method, change, "charge another card from now on"
+            )
+        before, state.payment_method_id = state.payment_method_id, command.payment_method_id
+        if trialing.lacks_provider(desk):
+            await trialing.route_to(desk)
+        desk.audit(
+            command.actor,
+            "set_payment_method",
+            {"payment_method_id": str(before) if before else None},
+            {"payment_method_id": str(command.payment_method_id)},
+        )
+        desk.emit(
+            "subscription.payment_method_changed", payment_method_id=str(command.payment_method_id)
+        )
+        unpaid = state.status is SubscriptionStatus.PAST_DUE or state.suspended_at is not None
+        if unpaid and state.invoice is not None and dunning.may_try_from(desk) is None:
+            dunning.customer_acts(desk, brought_method=True)
+            self._try_open_invoice(state.invoice)
 
     async def take_news(self) -> None:
         """An attempt of ours has ended; decide what follows."""
@@ -164,6 +277,10 @@ class ProviderClock:
             return
         if attempt.outcome is not OutcomeClass.PENDING:
             desk.close_attempt(invoice, attempt)
+        if desk.state.is_held:
+            paid = attempt.outcome is OutcomeClass.SUCCEEDED
+            event = SubscriptionEvent.RESUMED if paid else SubscriptionEvent.RESUMED_UNPAID
+            pausing.leave(desk, event, ENGINE_ACTOR)
         self._remember_ids(invoice, attempt)
         if attempt.outcome is OutcomeClass.SUCCEEDED:
             self._apply_success(invoice, attempt)
@@ -175,6 +292,8 @@ class ProviderClock:
                 await self._end_unpaid()
         elif attempt.outcome is OutcomeClass.DECLINED:
             dunning.declined(desk, invoice, attempt.decline)
+            if invoice.provider_invoice_id is None:
+                trialing.drop_dead_start(desk)
         if desk.state.invoice is invoice:
             desk.invoice(invoice, InvoiceStatus.PENDING)
         if desk.state.cancel_requested and not desk.over and not self.busy:
@@ -188,13 +307,24 @@ class ProviderClock:
             give_up(desk, invoice)
             return
         request = OpenProviderSubscription(
-            **self._attempt_fields(invoice), trial_end=desk.state.trial_end
+            **self._attempt_fields(invoice), trial_end=self._trial_end_to_come()
         )
         self._start(
             ProviderCalls.open_provider_subscription,
             request,
             f"open the subscription at {request.provider}",
         )
+
+    def _trial_end_to_come(self) -> datetime | None:
+        end: datetime | None = self._desk.state.trial_end
+        return end if end is not None and end > workflow.now() else None
+
+    async def _try_again(self, invoice: OpenInvoice) -> None:
+        """A provider lets go of a first payment after a day; after a trial ours waits longer."""
+        if invoice.first and self._desk.state.status is SubscriptionStatus.PAST_DUE:
+            await self._follower.look()
+        if self._desk.state.invoice is invoice:
+            self._try_open_invoice(invoice)
 
     def _try_open_invoice(self, invoice: OpenInvoice) -> None:
         if invoice.provider_invoice_id is None:
@@ -261,6 +391,10 @@ class ProviderClock:
         elif attempt.invoice is not None:
             self._follower.paid(invoice, attempt.invoice, attempt)
 
+    def _refuse_over(self) -> None:
+        if self._desk.over:
+            raise pausing.conflict(f"the subscription is {self._desk.state.status}")
+
     async def _look_at_the_end(self) -> None:
         """The period that was paid for is over. The provider ends it by itself; make sure of it."""
         snapshot = await self._follower.look()
@@ -273,6 +407,10 @@ class ProviderClock:
     async def _end_unpaid(self) -> None:
         """The customer's time is up: stop the provider, then say that it is over."""
         desk, reference = self._desk, self._follower.reference()
+        if desk.state.status is SubscriptionStatus.TRIALING:
+            # Nobody could be asked at the trial's end. The customer has the time of who is past due.
+            desk.move(SubscriptionEvent.PAYMENT_FAILED)
+            return
         if self._may_be_paid():
             await self._follower.look()
         if desk.state.status not in UNPAID_STATUSES:

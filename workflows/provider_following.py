@@ -11,6 +11,7 @@ from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
     from activities.signatures import AttemptResult, ProviderCalls, SubscriptionReference
+    from models.events import ProviderEvent
     from models.outcomes import OutcomeClass
     from models.settlement import settle
     from models.snapshots import (
@@ -21,7 +22,7 @@ with workflow.unsafe.imports_passed_through():
     )
     from models.states import InvoiceStatus, SubscriptionEvent, SubscriptionStatus
     from models.subscription import OpenInvoice
-    from workflows import dunning
+    from workflows import dunning, pausing, trialing
     from workflows.collecting import FIRST_INVOICE
     from workflows.desk import Desk, paid_at
     from workflows.options import call_subscription
@@ -133,11 +134,15 @@ class ProviderFollower:
         if snapshot.latest_invoice is not None:
             disposition = self.apply_invoice(snapshot.latest_invoice)
         if snapshot.status is ProviderSubscriptionStatus.CANCELED:
+            if trialing.drop_dead_start(desk):
+                return "applied"
             event = SubscriptionEvent.CANCELED
             if state.status is SubscriptionStatus.INCOMPLETE and not state.cancel_requested:
                 event = SubscriptionEvent.GAVE_UP
             self.ended(event, f"provider:{snapshot.provider}")
             return "applied"
+        if snapshot.is_paused or state.is_held:
+            return self._follow_pause(snapshot) or disposition
         if snapshot.cancel_at_period_end != state.cancel_at_period_end:
             # Somebody used the provider's own dashboard or portal.
             state.cancel_at_period_end = snapshot.cancel_at_period_end
@@ -149,6 +154,49 @@ class ProviderFollower:
             )
             return "applied"
         return disposition
+
+    def doubts(self, event: ProviderEvent) -> bool:
+        """Whether the event says another thing about a pause than we know. It may be from before, or
+        somebody used the provider's own dashboard: only the provider can tell."""
+        state = self._desk.state
+        if event.subscription is not None:
+            known = state.is_held or state.cancel_at_period_end
+            return event.subscription.is_paused is not known and (
+                event.subscription.is_paused or state.is_held
+            )
+        return event.invoice is not None and state.is_held
+
+    def _follow_pause(self, snapshot: SubscriptionSnapshot) -> str | None:
+        """Somebody paused or resumed it in the provider's own dashboard, where it is not as we left it.
+        A provider that cannot cancel at a period's end is paused for that: then we know."""
+        desk, state, actor = self._desk, self._desk.state, f"provider:{snapshot.provider}"
+        if snapshot.is_paused:
+            served = state.status in {SubscriptionStatus.ACTIVE, SubscriptionStatus.TRIALING}
+            if state.is_held or state.cancel_at_period_end or not served:
+                return None
+            pausing.take_effect(desk, actor)
+        elif state.status is SubscriptionStatus.PAUSED:
+            self.leave_pause(actor)
+        else:
+            pausing.unschedule(desk, actor)
+        return "applied"
+
+    def leave_pause(self, actor: str) -> None:
+        """It runs again at the provider: paid, or with an invoice that is not."""
+        paid = self._desk.state.invoice is None and pausing.still_paid(self._desk.state)
+        event = SubscriptionEvent.RESUMED if paid else SubscriptionEvent.RESUMED_UNPAID
+        pausing.leave(self._desk, event, actor)
+
+    def is_untried(self, snapshot: InvoiceSnapshot) -> bool:
+        """An invoice that waits for us: nobody has asked for its money yet."""
+        return snapshot.status is ProviderInvoiceStatus.OPEN and snapshot.attempt_count == 0
+
+    def open_invoice(self, snapshot: InvoiceSnapshot) -> OpenInvoice:
+        """Ours for the provider's, to be collected where it is."""
+        invoice, state = self._match(snapshot), self._desk.state
+        if state.provider in state.candidates:
+            invoice.candidate = state.candidates.index(state.provider)
+        return invoice
 
     async def look(self) -> SubscriptionSnapshot | None:
         """Ask the provider for the whole truth and apply it."""

@@ -15,15 +15,18 @@ with workflow.unsafe.imports_passed_through():
         DisputeNews,
         InboxEvent,
         Open,
+        Pause,
         ProviderEvents,
         Resume,
         RetryPayment,
+        SetPaymentMethod,
         SubscriptionInput,
     )
     from models.explaining import Situation, explain
     from models.moments import Moment
     from models.states import SubscriptionStatus
     from models.subscription import BillingClock, SubscriptionState
+    from workflows import pausing, trialing
     from workflows.collecting import BillingClockSteps
     from workflows.desk import Desk
     from workflows.disputes import answer_dispute
@@ -93,7 +96,8 @@ class SubscriptionWorkflow(OperatorUpdates):
     async def cancel(self, command: Cancel) -> CommandResult:
         async with self._lock:
             if not self._desk.over:
-                await self._clock.cancel(immediately=command.immediately, actor=command.actor)
+                immediately = command.immediately or pausing.has_lapsed(self._desk.state)
+                await self._clock.cancel(immediately=immediately, actor=command.actor)
                 await self._desk.commit()
                 self._worked = True
             return self._result()
@@ -106,18 +110,60 @@ class SubscriptionWorkflow(OperatorUpdates):
 
     @workflow.update
     async def resume(self, command: Resume) -> CommandResult:
+        state = self._desk.state
         async with self._lock:
-            if not self._desk.over and self._desk.state.cancel_at_period_end:
+            held = state.is_held and not self._desk.over
+            if not self._desk.over and state.cancel_at_period_end:
                 await self._clock.resume(command.actor)
-                await self._desk.commit()
-                self._worked = True
-            return self._result()
+            if held:
+                await self._clock.end_pause(command.actor)
+            await self._desk.commit()
+            self._worked = True
+            if not held:
+                return self._result()
+        return await self._when_answered()
 
     @resume.validator
     def _may_resume(self, command: Resume) -> None:
         self._refuse_when_over(command)
-        if not self._desk.state.cancel_at_period_end:
-            raise conflict("the subscription has no scheduled cancellation to take back")
+        state = self._desk.state
+        if not (state.cancel_at_period_end or state.is_held):
+            raise conflict("the subscription has no cancellation or pause to take back")
+        if self._clock.deaf:
+            raise conflict("a payment is on its way: try again in a moment")
+
+    @workflow.update
+    async def pause(self, command: Pause) -> CommandResult:
+        async with self._lock:
+            self._refuse_when_over(command)
+            await self._clock.pause(command)
+            await self._desk.commit()
+            self._worked = True
+            return self._result()
+
+    @pause.validator
+    def _may_pause(self, command: Pause) -> None:
+        self._refuse_when_over(command)
+        pausing.refuse_pause(self._desk, command, busy=self._clock.deaf)
+
+    @workflow.update
+    async def set_payment_method(self, command: SetPaymentMethod) -> CommandResult:
+        async with self._lock:
+            self._refuse_when_over(command)
+            await self._clock.set_payment_method(command)
+            await self._desk.commit()
+            self._worked = True
+        return await self._when_answered()
+
+    @set_payment_method.validator
+    def _may_set_payment_method(self, command: SetPaymentMethod) -> None:
+        self._refuse_when_over(command)
+        if self._desk.terms.clock is BillingClock.ENGINE:
+            raise conflict(f"the subscription is paid by {self._desk.terms.instrument}")
+        if self._desk.state.status is SubscriptionStatus.INCOMPLETE:
+            raise conflict("the first payment is open: retry it with another payment method")
+        if self._clock.busy:
+            raise conflict("a payment is on its way: try again in a moment")
 
     @workflow.update
     async def retry_payment(self, command: RetryPayment) -> CommandResult:
@@ -141,6 +187,8 @@ class SubscriptionWorkflow(OperatorUpdates):
             raise conflict(f"card networks allow no more tries before {allowed:%Y-%m-%d %H:%M} UTC")
         if self._clock.busy:
             raise conflict("a payment for the invoice is already on its way")
+        if trialing.needs_card(self._desk, command.payment_method_id):
+            raise conflict("no payment method is known: name one")
 
     async def _when_answered(self) -> CommandResult:
         """Once the caller can be told something. Asked again under the lock: while this waited for it,

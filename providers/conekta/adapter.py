@@ -43,13 +43,7 @@ from providers.protocol import (
     RefundDraft,
     SubscriptionDraft,
 )
-from providers.refusals import (
-    NoBenefits,
-    NoBrowserSetup,
-    NoCheckout,
-    NoDisputeAnswer,
-    NoInstrumentChange,
-)
+from providers.refusals import NoBenefits, NoBrowserSetup, NoCheckout, NoDisputeAnswer
 
 if TYPE_CHECKING:
     import urllib3
@@ -83,7 +77,7 @@ _CLOSED_STATUSES = frozenset(
 )
 
 
-class ConektaProvider(NoCheckout, NoBenefits, NoBrowserSetup, NoInstrumentChange, NoDisputeAnswer):
+class ConektaProvider(NoCheckout, NoBenefits, NoBrowserSetup, NoDisputeAnswer):
     """One Conekta account; `providers.protocol.PaymentProvider`.
 
     `api_base` and `version_header` point it at Digital FEMSA's nearly identical API as well.
@@ -317,6 +311,16 @@ class ConektaProvider(NoCheckout, NoBenefits, NoBrowserSetup, NoInstrumentChange
     ) -> None:
         await self._cards.detach(provider_customer_id, provider_payment_method_id)
 
+    async def change_payment_method(
+        self,
+        provider_customer_id: str,
+        provider_subscription_id: str,
+        provider_payment_method_id: str,
+    ) -> None:
+        await self._subscriptions.change_card(
+            provider_customer_id, provider_subscription_id, provider_payment_method_id
+        )
+
     async def ensure_plan(self, draft: PlanDraft) -> str:
         """Nothing to make yet: each attempt makes a plan of its own."""
         return draft.plan_id
@@ -350,6 +354,22 @@ class ConektaProvider(NoCheckout, NoBenefits, NoBrowserSetup, NoInstrumentChange
     async def keep_subscription(
         self, provider_customer_id: str, provider_subscription_id: str
     ) -> SubscriptionSnapshot:
+        return await self._subscriptions.keep(provider_customer_id, provider_subscription_id)
+
+    async def pause_subscription(
+        self, provider_customer_id: str, provider_subscription_id: str
+    ) -> SubscriptionSnapshot:
+        return await self._subscriptions.pause(provider_customer_id, provider_subscription_id)
+
+    async def resume_subscription(
+        self,
+        provider_customer_id: str,
+        provider_subscription_id: str,
+        *,
+        new_period: bool,
+        resume_id: str,
+    ) -> SubscriptionSnapshot:
+        """Whether a new period begins is Conekta's to see: it does when the old one is over."""
         return await self._subscriptions.keep(provider_customer_id, provider_subscription_id)
 
     async def retry_invoice(

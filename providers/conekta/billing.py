@@ -72,8 +72,8 @@ def subscription_snapshot(
 ) -> SubscriptionSnapshot:
     """`order` is the one of `last_billing_cycle_order_id`; None while nothing was billed.
 
-    A paused subscription is one that we ended for the end of its period (see
-    `Subscriptions.cancel`), so it is shown as what was paid for, with `cancel_at_period_end`.
+    A paused subscription is one that we paused, or ended for the end of its period (see
+    `Subscriptions.cancel_at_period_end`): the engine knows which. It is shown as what was paid for.
     """
     if order is None and not found.has_trial and found.status in {"active", "past_due"}:
         raise failures.unreadable(operation, "a billed subscription does not name its order")
@@ -88,6 +88,7 @@ def subscription_snapshot(
         current_period_end=instant(cycle.end),
         trial_end=instant(found.trial_end) if found.trial_end and found.has_trial else None,
         cancel_at_period_end=found.is_paused,
+        is_paused=found.is_paused,
         canceled_at=instant(found.canceled_at) if found.canceled_at else None,
         latest_invoice=invoice,
     )

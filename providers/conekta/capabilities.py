@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 from providers.protocol import Capabilities, Capability
-from providers.refusals import (
-    NO_BENEFITS,
-    NO_BROWSER_SETUP,
-    NO_DISPUTE_ANSWER,
-    NO_INSTRUMENT_CHANGE,
-)
+from providers.refusals import NO_BENEFITS, NO_BROWSER_SETUP, NO_DISPUTE_ANSWER
 
 CURRENCY = "MXN"
 
@@ -35,11 +30,13 @@ CAPABILITIES = Capabilities(
         {
             Capability.CARD_SUBSCRIPTION,
             Capability.CARD_PAYMENT_METHOD,
+            Capability.CHANGE_PAYMENT_METHOD,
             Capability.CASH_VOUCHER,
             Capability.BANK_TRANSFER,
             Capability.REFUND,
             Capability.CASH_REFUND,
             Capability.CANCEL_AT_PERIOD_END,
+            Capability.PAUSE,
             Capability.TRIAL,
             Capability.RETRY_INVOICE,
         }
@@ -47,7 +44,6 @@ CAPABILITIES = Capabilities(
     currencies=frozenset({CURRENCY}),
     refusals={
         Capability.ACCEPT_DISPUTE: NO_DISPUTE_ANSWER,
-        Capability.CHANGE_PAYMENT_METHOD: NO_INSTRUMENT_CHANGE,
         Capability.BROWSER_SETUP: NO_BROWSER_SETUP,
         Capability.FIRST_PAYMENT_IN_BROWSER: NO_PAGE,
         Capability.HOSTED_CHECKOUT: NO_CHECKOUT,
@@ -63,6 +59,7 @@ CAPABILITIES = Capabilities(
         Capability.CANCEL_AT_PERIOD_END: (
             "Conekta only cancels at once, so the subscription is paused and canceled at the end"
         ),
+        Capability.PAUSE: "one that outlasts its cycle ends with a charge at once, for a cycle from then on",
         Capability.CARD_SUBSCRIPTION: "each attempt makes a plan of its own at Conekta",
     },
 )

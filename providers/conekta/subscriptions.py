@@ -97,11 +97,21 @@ class Subscriptions:
     async def cancel_at_period_end(self, customer_id: str, id_: str) -> SubscriptionSnapshot:
         """Conekta can only cancel at once, so the subscription is paused instead: from this moment it
         is not billed, whatever happens to us, and the pause can be taken back. What was paid for is
-        granted by the engine, which cancels for good when the period is over. A pause that somebody
-        made in Conekta's panel cannot be told apart from this and is read the same way."""
+        granted by the engine, which cancels for good when the period is over. The engine tells this from
+        a pause that was asked for, or that somebody made in Conekta's panel."""
         found = await self._find(customer_id, id_)
         if found is None:
             return await self._cancel_by_plan(customer_id, id_)
+        return await self._pause(customer_id, found)
+
+    async def pause(self, customer_id: str, id_: str) -> SubscriptionSnapshot:
+        found = await self._find(customer_id, id_)
+        if found is None:
+            message = "nothing has come of it yet that could be paused"
+            raise ProviderFailure(FailureKind.REJECTED, message, code="nothing_to_pause")
+        return await self._pause(customer_id, found)
+
+    async def _pause(self, customer_id: str, found: ConektaSubscription) -> SubscriptionSnapshot:
         if not found.is_over and not found.is_paused:
             try:
                 found = await self._calls.pause(customer_id, found.id)
@@ -110,6 +120,7 @@ class Subscriptions:
         return await self._after_write("subscriptions.pause", customer_id, found)
 
     async def keep(self, customer_id: str, id_: str) -> SubscriptionSnapshot:
+        """End the pause. One that outlasted its cycle is followed by a new cycle with an order of its own."""
         found = await self._find(customer_id, id_)
         if found is None or found.is_over:
             raise ProviderFailure(FailureKind.REJECTED, "the subscription is over", code="is_over")
@@ -119,6 +130,15 @@ class Subscriptions:
             except ProviderFailure as failure:
                 found = await self._unless(failure, customer_id, found.id, paused=False)
         return await self._after_write("subscriptions.resume", customer_id, found)
+
+    async def change_card(self, customer_id: str, id_: str, card_id: str) -> None:
+        """Charges nothing now."""
+        found = await self._find(customer_id, id_)
+        if found is None:
+            message = "there is no subscription whose card could be changed"
+            raise ProviderFailure(FailureKind.NOT_FOUND, message, code="not_found")
+        if found.card_id != card_id:
+            await self._calls.set_card(customer_id, found.id, card_id)
 
     async def get_invoice(self, order_id: str) -> InvoiceSnapshot:
         order = await read_order(self._client, order_id)

@@ -51,10 +51,10 @@ from providers.protocol import (
     RefundDraft,
     SubscriptionDraft,
 )
-from providers.refusals import NoBrowserSetup, NoDisputeAnswer, NoInstrumentChange
+from providers.refusals import NoBrowserSetup, NoDisputeAnswer, NoInstrumentChange, NoPause
 
 
-class PolarProvider(NoBrowserSetup, NoInstrumentChange, NoDisputeAnswer):
+class PolarProvider(NoBrowserSetup, NoInstrumentChange, NoDisputeAnswer, NoPause):
     """One organization at Polar; `providers.protocol.PaymentProvider`.
 
     `retry` is not looked at: every call that makes something looks for it first, each time.

@@ -15,6 +15,9 @@ NO_CLOSING = (
     "Polar cannot close a page that is open: it closes by itself (see expires_at); wait for that, and "
     "refund the order if the customer pays before"
 )
+NO_PAUSE = (
+    "Polar's subscriptions are not billed from here: pause in Polar's dashboard, or use Stripe"
+)
 NO_RETRY = "Polar retries a failed renewal by its own schedule (after 2, 5, 7 and 7 days)"
 
 CAPABILITIES = Capabilities(
@@ -39,6 +42,7 @@ CAPABILITIES = Capabilities(
         Capability.CASH_VOUCHER: NO_VOUCHERS,
         Capability.BANK_TRANSFER: NO_VOUCHERS,
         Capability.CASH_REFUND: NO_VOUCHERS,
+        Capability.PAUSE: NO_PAUSE,
         Capability.TRIAL: NO_SUBSCRIPTIONS,
         Capability.RETRY_INVOICE: NO_RETRY,
         Capability.CANCEL_CHECKOUT: NO_CLOSING,

@@ -49,6 +49,7 @@ from providers.stripe.checkout import SESSION_PREFIX, Checkouts
 from providers.stripe.client import make_client
 from providers.stripe.disputes import Disputes
 from providers.stripe.failures import asks_for_customer
+from providers.stripe.pauses import Pauses
 from providers.stripe.payment_methods import PaymentMethods
 from providers.stripe.payments import Payments, paid_intent_of
 
@@ -80,6 +81,7 @@ class StripeProvider(NoBenefits):
         self._methods = PaymentMethods(self._client)
         self._checkouts = Checkouts(self._client, self._payments)
         self._disputes = Disputes(self._client)
+        self._pauses = Pauses(self._client, self._subscription)
         self._webhook_secrets = tuple(secret for secret in webhook_secrets if secret.strip())
         self._account = account
 
@@ -278,6 +280,25 @@ class StripeProvider(NoBenefits):
     ) -> SubscriptionSnapshot:
         return await self._update(provider_subscription_id, {"cancel_at_period_end": False})
 
+    async def pause_subscription(
+        self, provider_customer_id: str, provider_subscription_id: str
+    ) -> SubscriptionSnapshot:
+        """The invoice that Stripe may just have made for a coming period goes with it."""
+        found = await self._pauses.pause(provider_subscription_id)
+        return await self._void_open_invoice(found)
+
+    async def resume_subscription(
+        self,
+        provider_customer_id: str,
+        provider_subscription_id: str,
+        *,
+        new_period: bool,
+        resume_id: str,
+    ) -> SubscriptionSnapshot:
+        return await self._pauses.resume(
+            provider_subscription_id, new_period=new_period, resume_id=resume_id
+        )
+
     async def retry_invoice(
         self,
         provider_invoice_id: str,
@@ -375,7 +396,7 @@ class StripeProvider(NoBenefits):
             return mapping.subscription(updated)
 
     async def _void_open_invoice(self, canceled: SubscriptionSnapshot) -> SubscriptionSnapshot:
-        """Stripe leaves an open invoice payable after a cancellation; the customer's browser could
+        """Stripe leaves an open invoice payable after a cancellation or a pause; the customer's browser could
         still pay it. After this nobody can."""
         latest = canceled.latest_invoice
         if latest is None or latest.status is not ProviderInvoiceStatus.OPEN:

@@ -22,6 +22,7 @@ from sandbox.stripe.customers import Customers
 from sandbox.stripe.disputes import Disputes
 from sandbox.stripe.forms import Params, decode, strings
 from sandbox.stripe.invoices import Invoices
+from sandbox.stripe.pauses import Pauses
 from sandbox.stripe.payments import Payments
 from sandbox.stripe.refunds import Refunds
 from sandbox.stripe.refusals import Refusal, server_error_body
@@ -45,7 +46,8 @@ class StripeSimulator:
         self.vouchers = Vouchers(self.world, self.charging)
         self.transfers = Transfers(self.world, self.charging)
         self.invoices = Invoices(self.world, self.customers, self.charging)
-        self.subscriptions = Subscriptions(self.world, self.customers, self.invoices)
+        self.pauses = Pauses(self.world, self.invoices)
+        self.subscriptions = Subscriptions(self.world, self.customers, self.invoices, self.pauses)
         self.payments = Payments(
             self.world,
             self.customers,
@@ -168,13 +170,15 @@ class StripeSimulator:
         ]
 
     def _billing_rows(self) -> list[tuple[str, str, str, Operation]]:
-        s, i = self.subscriptions, self.invoices
+        s, i, h = self.subscriptions, self.invoices, self.pauses
         return [
             ("subscriptions.create", "POST", "/subscriptions", s.create),
             ("subscriptions.list", "GET", "/subscriptions", s.list_subscriptions),
             ("subscriptions.retrieve", "GET", "/subscriptions/{subscription}", s.retrieve),
             ("subscriptions.update", "POST", "/subscriptions/{subscription}", s.update),
             ("subscriptions.cancel", "DELETE", "/subscriptions/{subscription}", s.cancel),
+            ("subscriptions.pause", "POST", "/subscriptions/{subscription}/pause", h.pause),
+            ("subscriptions.resume", "POST", "/subscriptions/{subscription}/resume", h.resume),
             ("invoices.list", "GET", "/invoices", i.list_invoices),
             ("invoices.retrieve", "GET", "/invoices/{invoice}", i.retrieve),
             ("invoices.pay", "POST", "/invoices/{invoice}/pay", i.pay),

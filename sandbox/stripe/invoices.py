@@ -165,6 +165,8 @@ class Invoices:
         waiting = subscription["status"] in {"incomplete", "past_due", "unpaid"}
         if waiting and subscription["latest_invoice"] == invoice["id"]:
             self.move(subscription, "active")
+        if subscription.get("_resumption") == invoice["id"]:
+            self.end_pause(subscription, "active")
 
     def void_open(self, invoice: Object) -> None:
         invoice.update(status="void", auto_advance=False)
@@ -190,6 +192,14 @@ class Invoices:
             previous = {"status": subscription["status"]}
             subscription["status"] = status
             self.world.emit("customer.subscription.updated", subscription, previous)
+
+    def end_pause(self, subscription: Object, status: str) -> None:
+        """There was a payment, an attempt at one, or nothing to pay."""
+        subscription["_resumption"] = None
+        subscription.pop("status_details", None)
+        self.world.wake_at(subscription["items"]["data"][0]["current_period_end"])
+        self.move(subscription, status)
+        self.world.emit("customer.subscription.resumed", subscription)
 
     def intent_of(self, invoice: Object) -> Object:
         return self.world.get("payment_intents", invoice["_intent"])
@@ -219,6 +229,8 @@ class Invoices:
         subscription = self.world.get("subscriptions", subscription_of(invoice))
         if subscription["status"] in {"active", "trialing"}:
             self.move(subscription, "past_due")
+        elif subscription.get("_resumption") == invoice["id"]:
+            self.end_pause(subscription, "past_due")
 
     def _finalize(self, invoice: Object, subscription: Object) -> None:
         now = self.world.now()

@@ -16,6 +16,7 @@ from sandbox.stripe.forms import (
     text,
 )
 from sandbox.stripe.invoices import FORCED_DECLINE_CODE, Invoices, card_refusal
+from sandbox.stripe.pauses import Pauses
 from sandbox.stripe.periods import boundary
 from sandbox.stripe.refusals import Refusal
 from sandbox.stripe.world import Object, World
@@ -32,10 +33,13 @@ BEHAVIORS = {
 
 
 class Subscriptions:
-    def __init__(self, world: World, customers: Customers, invoices: Invoices) -> None:
+    def __init__(
+        self, world: World, customers: Customers, invoices: Invoices, pauses: Pauses
+    ) -> None:
         self.world = world
         self.customers = customers
         self.invoices = invoices
+        self.pauses = pauses
 
     # What the API offers.
 
@@ -120,7 +124,7 @@ class Subscriptions:
     def tick(self) -> None:
         """Bill, expire and end everything that has fallen due."""
         for subscription in list(self.world.all("subscriptions").values()):
-            while not _ended(subscription) and self._due_at(subscription) <= self.world.now():
+            while not _ended(subscription) and self._is_due(subscription):
                 self._fall_due(subscription)
             self._wake(subscription)
 
@@ -128,7 +132,7 @@ class Subscriptions:
         """Bill now, whatever the card would say: the open invoice, else the next period."""
         subscription = self.world.all("subscriptions")[subscription_id]
         latest = self.world.get("invoices", subscription["latest_invoice"])
-        if not _ended(subscription):
+        if not _ended(subscription) and subscription["status"] != "paused":
             if latest["status"] == "open":
                 self._collect(subscription, latest, outcome)
             else:
@@ -143,17 +147,26 @@ class Subscriptions:
     def _fall_due(self, subscription: Object) -> None:
         if subscription["status"] == "incomplete":
             self._expire(subscription)
+        elif subscription["status"] == "paused":
+            self.pauses.expire(subscription)
         else:
             self._bill_next_period(subscription, None)
 
-    def _due_at(self, subscription: Object) -> int:
+    def _is_due(self, subscription: Object) -> bool:
+        at = self._due_at(subscription)
+        return at is not None and at <= self.world.now()
+
+    def _due_at(self, subscription: Object) -> int | None:
+        if subscription["status"] == "paused":
+            return self.pauses.due_at(subscription)
         if subscription["status"] == "incomplete":
             return int(subscription["created"]) + INCOMPLETE_SECONDS
         return int(subscription["items"]["data"][0]["current_period_end"])
 
     def _wake(self, subscription: Object) -> None:
-        if not _ended(subscription):
-            self.world.wake_at(self._due_at(subscription))
+        at = None if _ended(subscription) else self._due_at(subscription)
+        if at is not None:
+            self.world.wake_at(at)
 
     def _bill_next_period(self, subscription: Object, outcome: str | None) -> None:
         if subscription["cancel_at_period_end"]:

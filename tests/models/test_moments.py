@@ -34,6 +34,7 @@ from models.subscription import (
 
 INCOMPLETE, TRIALING = SubscriptionStatus.INCOMPLETE, SubscriptionStatus.TRIALING
 ACTIVE, PAST_DUE = SubscriptionStatus.ACTIVE, SubscriptionStatus.PAST_DUE
+PAUSED = SubscriptionStatus.PAUSED
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
 SOME_ID = UUID(int=1)
@@ -113,6 +114,7 @@ def resting_states(draw: st.DrawFn, terms: SubscriptionTerms) -> SubscriptionSta
         changes["past_due_since"] = draw(instants)
     if not engine:
         changes["provider_looked_at"] = draw(st.none() | instants)
+        changes["provider_subscription_id"] = draw(st.sampled_from([None, "sub_1"]))
     return state_of(status, **changes)
 
 
@@ -175,6 +177,69 @@ def test_the_next_try_and_the_end_are_never_missed(
     end = paid_until(state)
     if state.cancel_at_period_end and end is not None:
         assert moment.at <= end
+
+
+# Held.
+
+
+@given(any_resting, st.booleans(), instants)
+def test_while_it_is_held_nothing_is_billed_or_looked_for(
+    resting: tuple[SubscriptionTerms, SubscriptionState], begun: bool, at: datetime
+) -> None:
+    terms, state = resting
+    held = {"status": PAUSED, "resume_at": at} if begun else {"status": ACTIVE, "pause_at": at}
+    moment = next_moment(terms, state.model_copy(update=held))
+    assert moment is not None
+    assert moment.step in {Step.PAUSE, Step.RESUME, Step.END}
+    assert moment.at <= at
+
+
+@pytest.mark.parametrize("terms", BOTH_CLOCKS)
+def test_a_pause_without_an_end_waits_for_a_command(terms: SubscriptionTerms) -> None:
+    assert next_moment(terms, state_of(PAUSED, invoice=open_invoice(amount_paid_minor=1))) is None
+
+
+@pytest.mark.parametrize("terms", BOTH_CLOCKS)
+def test_a_pause_begins_and_ends_by_itself(terms: SubscriptionTerms) -> None:
+    agreed = state_of(ACTIVE, pause_at=NOW, resume_at=NOW + 30 * DAY)
+    assert next_moment(terms, agreed) == Moment(NOW, Step.PAUSE)
+    begun = agreed.model_copy(update={"status": PAUSED, "pause_at": None})
+    moment = next_moment(terms, begun)
+    assert moment == Moment(NOW + 30 * DAY, Step.RESUME)
+    assert moment is not None
+    assert moment.summary == "resume as requested at 2026-07-01 12:00 UTC"
+    ending = begun.model_copy(update={"cancel_at_period_end": True})
+    assert next_moment(terms, ending) == Moment(NOW, Step.END), (
+        "the end comes before the resumption"
+    )
+
+
+# Trials.
+
+
+@pytest.mark.parametrize("terms", BOTH_CLOCKS)
+def test_the_end_of_a_trial_is_told_once_and_not_when_it_is_the_end(
+    terms: SubscriptionTerms,
+) -> None:
+    at = NOW - 10 * DAY
+    state = state_of(TRIALING, trial_reminder_at=at, provider_subscription_id="sub_1")
+    assert next_moment(terms, state) == Moment(at, Step.TRIAL_WILL_END)
+    for change in ({"trial_reminder_at": None}, {"cancel_at_period_end": True}, {"status": ACTIVE}):
+        moment = next_moment(terms, state.model_copy(update=change))
+        assert moment is not None
+        assert moment.step is not Step.TRIAL_WILL_END
+
+
+def test_a_trial_without_a_card_is_billed_at_its_end() -> None:
+    state = state_of(TRIALING)
+    assert next_moment(CARD, state) == Moment(NOW, Step.BEGIN_BILLING)
+    ending = state.model_copy(update={"cancel_at_period_end": True})
+    assert next_moment(CARD, ending) == Moment(NOW, Step.END)
+    billed = state.model_copy(update={"invoice": open_invoice(first=True)})
+    assert next_moment(CARD, billed) == Moment(NOW, Step.GIVE_UP)
+    soon = open_invoice(first=True, next_try_at=NOW + DAY)
+    waiting = state.model_copy(update={"invoice": soon})
+    assert next_moment(CARD, waiting) == Moment(NOW + DAY, Step.TRY_AGAIN)
 
 
 # The engine's clock.
@@ -259,8 +324,9 @@ def test_a_start_that_waits_for_its_customer_is_looked_at() -> None:
 @pytest.mark.parametrize("status", [ACTIVE, TRIALING])
 def test_the_provider_is_looked_at_after_the_period_and_a_grace(status: SubscriptionStatus) -> None:
     due = NOW + timedelta(hours=2)
-    assert next_moment(CARD, state_of(status)) == Moment(due, Step.CHECK_PROVIDER)
-    earlier = state_of(status, provider_looked_at=due - timedelta(seconds=1))
+    known = state_of(status, provider_subscription_id="sub_1")
+    assert next_moment(CARD, known) == Moment(due, Step.CHECK_PROVIDER)
+    earlier = known.model_copy(update={"provider_looked_at": due - timedelta(seconds=1)})
     assert next_moment(CARD, earlier) == Moment(due, Step.CHECK_PROVIDER)
 
 

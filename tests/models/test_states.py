@@ -19,14 +19,14 @@ from models.states import (
 # The whole table for the eye: rows are where a subscription is, columns what happens; a dot is a move
 # that must never be made. Change it only together with the rules that it stands for.
 TABLE = """
-            | trial_started | payment_succeeded | payment_failed | paused | resumed | canceled | gave_up
-incomplete  | trialing      | active            | incomplete     | .      | .       | canceled | expired
-trialing    | .             | active            | past_due       | paused | .       | canceled | expired
-active      | .             | active            | past_due       | paused | .       | canceled | expired
-past_due    | .             | active            | past_due       | paused | .       | canceled | expired
-paused      | .             | .                 | .              | .      | active  | canceled | expired
-canceled    | .             | .                 | .              | .      | .       | .        | .
-expired     | .             | .                 | .              | .      | .       | .        | .
+          |trial_started|payment_succeeded|payment_failed|paused|resumed|resumed_unpaid|canceled|gave_up
+incomplete|trialing     |active           |incomplete    |.     |.      |.             |canceled|expired
+trialing  |.            |active           |past_due      |paused|.      |.             |canceled|expired
+active    |.            |active           |past_due      |paused|.      |.             |canceled|expired
+past_due  |.            |active           |past_due      |paused|.      |.             |canceled|expired
+paused    |trialing     |.                |.             |.     |active |past_due      |canceled|expired
+canceled  |.            |.                |.             |.     |.      |.             |.       |.
+expired   |.            |.                |.             |.     |.      |.             |.       |.
 """
 
 
