@@ -79,7 +79,7 @@ async def test_a_voucher_that_is_out_is_voided_and_a_new_period_begins_at_resume
     assert await resumed(handle) == "past_due", "nobody has paid the new period yet"
     assert len(live_references(world)) == 1
     world.payer.after = HOUR
-    await world.env.sleep(2 * DAY)
+    await world.env.sleep(2 * DAY + HOUR)
     row = await world.subscription(terms.subscription_id)
     new = (await invoices_of(world, terms))[-1]
     assert (row.status, new.status, row.paused_at) == ("active", "paid", None)
@@ -185,8 +185,11 @@ async def test_a_card_that_is_refused_at_resume_is_past_due_and_retried(
 def spoil(world: World, wallet: Wallet, token: str) -> None:
     """The bank changes its mind about a card that is stored."""
     if wallet is MEXICO_CITY:
-        for source in world.core.collection("conekta", "payment_sources").values():
-            source["_token"] = token
+        failures = world.core.collection("conekta", "card_failures")
+        failures.clear()
+        if token == wallet.refused:
+            sources = world.core.collection("conekta", "payment_sources")
+            failures.update(dict.fromkeys(sources, "insufficient_funds"))
         return
     for method in world.core.collection("stripe", "payment_methods").values():
         method["_token"] = token
