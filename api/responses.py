@@ -171,6 +171,8 @@ class SubscriptionView(_View):
         trial_end=None,
         cancel_at_period_end=False,
         canceled_at=None,
+        paused_at=None,
+        resume_at=None,
         access_until=None,
         pending_change=None,
         collection={
@@ -214,6 +216,8 @@ class SubscriptionView(_View):
     trial_end: datetime | None
     cancel_at_period_end: bool
     canceled_at: datetime | None
+    paused_at: datetime | None
+    resume_at: datetime | None
     access_until: datetime | None
     pending_change: dict[str, Any] | None
     collection: CollectionView | None

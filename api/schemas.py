@@ -10,6 +10,7 @@ from email_validator import EmailNotValidError, validate_email
 from pydantic import (
     AfterValidator,
     AnyHttpUrl,
+    AwareDatetime,
     BaseModel,
     ConfigDict,
     Field,
@@ -21,6 +22,7 @@ from pydantic import (
 from api.billing_policy import BillingPolicyInput
 from api.problems import FieldError
 from models.calendar import BillingInterval, check_time_zone
+from models.commands import PauseAt
 from models.money import CURRENCIES
 from models.outcomes import Instrument, ProviderName
 from models.routing import TransactionType
@@ -230,6 +232,21 @@ class CreateSubscription(BaseModel):
     ip_address: IPvAnyAddress | None = None
     success_url: Url | None = None
     metadata: Metadata = {}
+
+
+class PauseRequest(BaseModel):
+    """`period_end`: it goes on being active until what was paid for ends. Nothing is billed either way."""
+
+    model_config = _example(at="period_end", resume_at="2027-02-01T00:00:00Z")
+
+    at: PauseAt = PauseAt.NOW
+    resume_at: AwareDatetime | None = None
+
+
+class SetPaymentMethodRequest(BaseModel):
+    model_config = _example(payment_method_id="01890a5d-ac96-774b-bcce-b302099a8059")
+
+    payment_method_id: UUID
 
 
 class RetryPaymentRequest(BaseModel):

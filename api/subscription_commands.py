@@ -15,7 +15,7 @@ from api.idempotency import Answer, Once
 from api.opening import usable_payment_method
 from api.subscription_views import subscription_view
 from api.tenancy import get_scoped
-from models.commands import Command, CommandResult, RetryPayment
+from models.commands import Command, CommandResult, RetryPayment, SetPaymentMethod
 from models.errors import Conflict
 from models.states import TERMINAL_STATUSES
 from models.storage.tables import Subscription
@@ -35,9 +35,10 @@ async def carry_out(
 
     async def prepare(session: AsyncSession, _: UUID) -> Subscription:
         row = await get_scoped(session, Subscription, subscription_id, principal)
-        if isinstance(command, RetryPayment) and command.payment_method_id is not None:
+        chosen = command if isinstance(command, RetryPayment | SetPaymentMethod) else None
+        if chosen is not None and chosen.payment_method_id is not None:
             await usable_payment_method(
-                session, command.payment_method_id, row.organization_id, principal
+                session, chosen.payment_method_id, row.organization_id, principal
             )
         if check is not None:
             await check(session, row)

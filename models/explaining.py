@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from models.dunning import collection
-from models.moments import Moment, Step, paid_until
+from models.moments import Moment, Step, paid_until, runs_without_provider
 from models.money import Money
 from models.outcomes import Instrument, ProviderName
 from models.states import TERMINAL_STATUSES, SubscriptionStatus
@@ -30,6 +30,10 @@ NEXT_BY_STEP: dict[Step, str] = {
     Step.CHECK_PROVIDER: "The provider is asked, should its webhook not have come by then",
     Step.GIVE_UP: "The last chance passes: unpaid by then, the subscription {end}",
     Step.END: "The subscription ends, as requested",
+    Step.PAUSE: "The subscription is paused, as requested",
+    Step.RESUME: "The pause ends, and what is due then is collected",
+    Step.TRIAL_WILL_END: "The app is told that the trial ends soon",
+    Step.BEGIN_BILLING: "The trial ends, and the first period is billed",
 }
 END_BY_POLICY: dict[OnUnpaid, str] = {
     OnUnpaid.CANCEL: "ends as expired",
@@ -117,6 +121,7 @@ def since(state: SubscriptionState) -> datetime | None:
         SubscriptionStatus.TRIALING: state.created_at,
         SubscriptionStatus.ACTIVE: state.current_period_start,
         SubscriptionStatus.PAST_DUE: state.past_due_since,
+        SubscriptionStatus.PAUSED: state.paused_at,
         SubscriptionStatus.CANCELED: state.canceled_at,
     }
     return by_status.get(state.status)
@@ -143,6 +148,8 @@ def _why(situation: Situation) -> list[str]:
         told.append("It was canceled; that waits for the provider to confirm.")
     elif state.cancel_at_period_end:
         told.append("It was canceled and runs on to the end of what is paid.")
+    elif state.pause_at is not None:
+        told.append("A pause was asked for and begins at the end of what is paid.")
     return told
 
 
@@ -154,7 +161,10 @@ def _incomplete(situation: Situation) -> list[str]:
 
 def _trialing(situation: Situation) -> list[str]:
     end = situation.state.trial_end
-    return [f"The trial runs until {at(end)}." if end else "The trial runs."]
+    told = [f"The trial runs until {at(end)}." if end else "The trial runs."]
+    if runs_without_provider(situation.state) and situation.state.payment_method_id is None:
+        told.append("No card is known that could pay afterwards.")
+    return told
 
 
 def _active(situation: Situation) -> list[str]:
@@ -171,7 +181,9 @@ def _past_due(situation: Situation) -> list[str]:
 def _paused(situation: Situation) -> list[str]:
     if situation.state.suspended_at is not None:
         return ["It is paused because its invoice was not paid; a payment brings it back."]
-    return ["It is paused: nothing is billed."]
+    end = paid_until(situation.state)
+    told = ["It is paused: nothing is billed."]
+    return [*told, f"What was paid for ends at {at(end)}."] if end else told
 
 
 _STATUS_SENTENCES = {

@@ -19,11 +19,16 @@ from api.openapi import accepted, problems
 from api.opening import Opening, prepare_opening
 from api.pagination import Cursor, Limit, Page, newest_first, page, split_page
 from api.responses import SubscriptionView
-from api.schemas import CreateSubscription, RetryPaymentRequest
+from api.schemas import (
+    CreateSubscription,
+    PauseRequest,
+    RetryPaymentRequest,
+    SetPaymentMethodRequest,
+)
 from api.subscription_commands import answer_with, carry_out
 from api.subscription_views import subscription_view, subscription_views
 from api.tenancy import get_scoped, scoped
-from models.commands import Cancel, Resume, RetryPayment
+from models.commands import Cancel, Pause, Resume, RetryPayment, SetPaymentMethod
 from models.states import SubscriptionStatus
 from models.storage.tables import Subscription
 
@@ -132,13 +137,53 @@ async def cancel_subscription(
     "/{subscription_id}/resume",
     response_model=SubscriptionView,
     responses=_COMMAND_RESPONSES,
-    summary="Take a cancellation at period end back",
+    summary="Have a subscription go on",
 )
 async def resume_subscription(
     subscription_id: UUID, context: Context, principal: Writer, once: RunOnce
 ) -> JSONResponse:
+    """Takes back a scheduled cancellation and a scheduled pause, and ends a pause. When what was paid for
+    is over, a new period begins and is collected at once."""
     command = Resume(actor=principal.actor)
     return await carry_out(context, principal, once, subscription_id, "resume", command)
+
+
+@router.post(
+    "/{subscription_id}/pause",
+    response_model=SubscriptionView,
+    responses=_COMMAND_RESPONSES,
+    summary="Pause a subscription",
+)
+async def pause_subscription(
+    subscription_id: UUID,
+    context: Context,
+    principal: Writer,
+    once: RunOnce,
+    body: Annotated[PauseRequest | None, Body()] = None,
+) -> JSONResponse:
+    """Nothing is invoiced or charged until it is resumed; what was paid for can be used to its end.
+    Repeated, it sets `resume_at` anew."""
+    asked = body or PauseRequest()
+    command = Pause(actor=principal.actor, at=asked.at, resume_at=asked.resume_at)
+    return await carry_out(context, principal, once, subscription_id, "pause", command)
+
+
+@router.post(
+    "/{subscription_id}/payment-method",
+    response_model=SubscriptionView,
+    responses=_COMMAND_RESPONSES,
+    summary="Charge another stored payment method from now on",
+)
+async def set_payment_method(
+    subscription_id: UUID,
+    context: Context,
+    principal: Writer,
+    once: RunOnce,
+    body: SetPaymentMethodRequest,
+) -> JSONResponse:
+    """In a trial nothing is charged before its end; an open invoice that is past due is charged at once."""
+    command = SetPaymentMethod(actor=principal.actor, payment_method_id=body.payment_method_id)
+    return await carry_out(context, principal, once, subscription_id, "set_payment_method", command)
 
 
 @router.post(
