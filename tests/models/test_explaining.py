@@ -150,7 +150,7 @@ SITUATIONS: dict[str, tuple[Situation, list[str]]] = {
         ],
     ),
     "trial with a card": (
-        situation(S.TRIALING, CARD, **TRIAL),
+        situation(S.TRIALING, CARD, provider_subscription_id="sub_1", **TRIAL),
         ["Conekta charges the card at the end of the period", "2026-11-25 20:00 UTC"],
     ),
     "trial being set up": (

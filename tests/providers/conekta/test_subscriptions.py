@@ -275,7 +275,7 @@ async def test_cancel_at_period_end_stops_billing_at_once(
     opened = await subscriber.subscribed()
     for _ in range(2):
         ending = await subscriber.cancel(opened.provider_subscription_id, at_period_end=True)
-        assert ending == opened.model_copy(update={"cancel_at_period_end": True})
+        assert ending == opened.model_copy(update={"cancel_at_period_end": True, "is_paused": True})
     assert [s["status"] for s in subscriber.at_conekta()] == ["paused"]
     await world.advance(62 * DAY_SECONDS)
     assert await subscriber.charges() == ["paid"], "whatever the engine does or does not do"

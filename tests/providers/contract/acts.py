@@ -114,6 +114,17 @@ def keep(_bench: Bench, customer_id: str = CUSTOMER, subscription_id: str = SUBS
     return lambda provider, _retry: provider.keep_subscription(customer_id, subscription_id)
 
 
+def pause(_bench: Bench, customer_id: str = CUSTOMER, subscription_id: str = SUBSCRIPTION) -> Ask:
+    return lambda provider, _retry: provider.pause_subscription(customer_id, subscription_id)
+
+
+def resume(bench: Bench, customer_id: str = CUSTOMER, subscription_id: str = SUBSCRIPTION) -> Ask:
+    resume_id = bench.new_id()
+    return lambda provider, _retry: provider.resume_subscription(
+        customer_id, subscription_id, new_period=False, resume_id=resume_id
+    )
+
+
 def retry_invoice(bench: Bench, invoice_id: str = INVOICE) -> Ask:
     attempt_id = bench.new_id()
     return lambda provider, _retry: provider.retry_invoice(
@@ -236,6 +247,18 @@ async def staged_keep(bench: Bench) -> Ask:
     return keep(bench, *ids)
 
 
+async def staged_pause(bench: Bench) -> Ask:
+    running = await bench.subscribed()
+    return pause(bench, running.provider_customer_id, running.provider_subscription_id)
+
+
+async def staged_resume(bench: Bench) -> Ask:
+    running = await bench.subscribed()
+    ids = (running.provider_customer_id, running.provider_subscription_id)
+    await bench.provider.pause_subscription(*ids)
+    return resume(bench, *ids)
+
+
 async def staged_retry(bench: Bench) -> Ask:
     _, invoice = await bench.unpaid_renewal()
     return retry_invoice(bench, invoice.provider_invoice_id)
@@ -318,6 +341,8 @@ ACTS = (
     Act("cancel_at_period_end", "cancel_subscription", C.CANCEL_AT_PERIOD_END,
         staged_cancel_at_period_end, cancel_at_period_end),
     Act("keep_subscription", "keep_subscription", C.CANCEL_AT_PERIOD_END, staged_keep, keep),
+    Act("pause_subscription", "pause_subscription", C.PAUSE, staged_pause, pause),
+    Act("resume_subscription", "resume_subscription", C.PAUSE, staged_resume, resume),
     Act("retry_invoice", "retry_invoice", C.RETRY_INVOICE, staged_retry, retry_invoice),
     Act("prepare_voucher", "prepare_payment", C.CASH_VOUCHER,
         staged_prepare_payment(OXXO), prepare_payment(OXXO)),
