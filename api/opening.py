@@ -98,8 +98,7 @@ async def _agree(
         payment_method_provider=owner,
         abilities=abilities,
     )
-    trial_days = plan.trial_days if request.trial_days is None else request.trial_days
-    require_candidate(_first_decision(facts, trial_days))
+    require_candidate(decide_route(facts))
     return SubscriptionTerms(
         subscription_id=subscription_id,
         application_id=principal.application_id,
@@ -113,24 +112,10 @@ async def _agree(
         payment_method_id=method.id if method else None,
         country=country,
         time_zone=organization.time_zone,
-        trial_days=trial_days,
+        trial_days=plan.trial_days if request.trial_days is None else request.trial_days,
         force_provider=request.force_provider,
         policy=merge_policy(plan.billing_policy),
     )
-
-
-def _first_decision(facts: RoutingFacts, trial_days: int) -> RoutingDecision:
-    """Who is asked first. A card trial may begin without a card when there is a provider at which the
-    customer can store one before it ends."""
-    decision = decide_route(facts)
-    to_come = facts.instrument is Instrument.CARD and facts.payment_method_provider is None
-    if decision.candidates or not (to_come and trial_days):
-        return decision
-    for owner in facts.abilities:
-        later = decide_route(facts.model_copy(update={"payment_method_provider": owner}))
-        if later.candidates:
-            return later
-    return decision
 
 
 def payable_currencies(

@@ -117,10 +117,13 @@ class ProviderClock:
     async def hear(self, events: list[InboxEvent]) -> None:
         for inbox_event in events:
             event = inbox_event.event
-            if self._follower.doubts(event):
+            doubted = self._follower.doubts(event)
+            if doubted:
                 # While nothing is billed, or so we think, the provider is asked before it is believed.
                 await self._follower.look()
-            if event.invoice is not None:
+            if doubted and event.subscription is not None:
+                disposition = "read_back"
+            elif event.invoice is not None:
                 if event.invoice.status in UNPAID and event.invoice.decline is None:
                     # The webhook does not say why; whether to try again depends on it.
                     await self._follower.look()

@@ -18,11 +18,13 @@ from models.commands import (
     DisputeInput,
     DisputeNews,
     Open,
+    Pause,
     PaymentMethodResult,
     ProviderEvents,
     PurchaseInput,
     Resume,
     RetryPayment,
+    SetPaymentMethod,
     SubscriptionInput,
 )
 from models.operations import (
@@ -78,6 +80,16 @@ class StandInSubscription:
     @resume.validator
     def _refuse(self, command: Resume) -> None:
         raise ApplicationError("there is nothing to take back", type="conflict", non_retryable=True)
+
+    @workflow.update
+    async def pause(self, command: Pause) -> CommandResult:
+        self._said.append(f"pause {command.at} until {command.resume_at}")
+        return CommandResult(status=SubscriptionStatus.PAUSED, settled=True)
+
+    @workflow.update
+    async def set_payment_method(self, command: SetPaymentMethod) -> CommandResult:
+        self._said.append(f"pay with {command.payment_method_id}")
+        return CommandResult(status=SubscriptionStatus.ACTIVE, settled=True)
 
     @workflow.update
     async def retry_payment(self, command: RetryPayment) -> CommandResult:

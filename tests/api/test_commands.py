@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import Worker
 
 from api.commands import Commands
-from models.storage.tables import Subscription
+from models.storage.tables import Organization, Subscription
 from models.subscription import SubscriptionTerms
 from tests.api.support import Api, card, organization, plan, price, subscription
 
@@ -132,3 +133,48 @@ async def test_an_opening_never_revives_what_has_ended(api: Api, opened: str) ->
         <= 1
     )
     assert (await handle.describe()).status is not None
+
+
+@pytest.mark.parametrize(
+    ("body", "line"),
+    [
+        (None, "pause now until None"),
+        ({"at": "now"}, "pause now until None"),
+        (
+            {"at": "period_end", "resume_at": "2027-02-01T06:00:00+06:00"},
+            "pause period_end until 2027-02-01 00:00:00+00:00",
+        ),
+    ],
+)
+async def test_a_pause_is_now_unless_the_period_is_to_end_first(
+    api: Api, opened: str, body: dict[str, Any] | None, line: str
+) -> None:
+    answer = await api.ours.post(f"/subscriptions/{opened}/pause", body)
+    assert answer.status_code == 200, answer.text
+    assert {"paused_at", "resume_at"} <= set(answer.json())
+    told = (await said(api, opened))[-1].replace("06:00:00+06:00", "00:00:00+00:00")
+    assert told == line
+
+
+@pytest.mark.parametrize(
+    "body", [{"at": "tomorrow"}, {"resume_at": "2027-02-01T00:00:00"}, {"until": "2027-02-01"}]
+)
+async def test_a_pause_that_makes_no_sense_is_refused(
+    api: Api, opened: str, body: dict[str, Any]
+) -> None:
+    answer = await api.ours.post(f"/subscriptions/{opened}/pause", body)
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")
+
+
+async def test_another_payment_method_has_to_be_usable(api: Api, opened: str) -> None:
+    row = (await api.all(select(Subscription)))[0]
+    mine = await api.all(select(Organization).where(Organization.id == row.organization_id))
+    other = organization(api.ours)
+    await api.add(other, foreign := card(other), gone := card(mine[0], status="detached"))
+    await api.add(good := card(mine[0]))
+    path = f"/subscriptions/{opened}/payment-method"
+    for method, status in ((foreign, 422), (gone, 409), (good, 200)):
+        answer = await api.ours.post(path, {"payment_method_id": str(method.id)})
+        assert answer.status_code == status, answer.text
+    assert (await said(api, opened))[-1] == f"pay with {good.id}"
+    assert (await api.ours.post(path, {})).status_code == 422

@@ -221,6 +221,13 @@ async def test_a_plan_without_a_price_is_refused(shop: Shop, api: Api) -> None:
     assert (answer.status_code, answer.json()["code"]) == (422, "currency_not_supported")
 
 
+async def test_a_card_trial_needs_no_card(shop: Shop, api: Api, worker: Worker) -> None:
+    answer = await api.ours.post("/subscriptions", shop.order(payment_method_type="card"))
+    (row,) = await shop.rows()
+    assert answer.status_code == 201, answer.text
+    assert (row.payment_method_id, row.opening["trial_days"]) == (None, 7)
+
+
 async def test_the_orders_own_address_decides_the_country(
     shop: Shop, api: Api, worker: Worker
 ) -> None:

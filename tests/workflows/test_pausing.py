@@ -10,9 +10,10 @@ from sqlalchemy import select
 from temporalio.client import WorkflowUpdateFailedError
 from temporalio.exceptions import ApplicationError
 
-from models.commands import Cancel, Pause, PauseAt, Resume
-from models.outcomes import Instrument
-from models.storage.tables import OutboundEvent
+from models.commands import Cancel, InboxEvent, Pause, PauseAt, ProviderEvents, Resume
+from models.events import EventKind, ProviderEvent
+from models.outcomes import Instrument, ProviderName
+from models.storage.tables import OutboundEvent, new_id
 from models.subscription import SubscriptionTerms
 from sandbox.faults import Fault, FaultMode
 from tests.support.books import attempts_of, invoices_of, live_references
@@ -248,3 +249,62 @@ async def test_what_cannot_be_paused_says_why(world: World) -> None:
     await handle.execute_update(SubscriptionWorkflow.resume, RESUME)
     await world.env.sleep(30 * DAY)
     assert "an invoice is unpaid" in await refusal_of(handle.execute_update(pause, PAUSE))
+
+
+async def hears(world: World, handle: Any, terms: SubscriptionTerms) -> None:
+    """A webhook of its provider about the subscription as it is there now."""
+    row = await world.subscription(terms.subscription_id)
+    provider = world.providers.get(ProviderName(str(row.provider)))
+    assert provider is not None
+    ids = (str(row.provider_customer_id), str(row.provider_subscription_id))
+    event = ProviderEvent(
+        provider=provider.name,
+        account="default",
+        provider_event_id=str(new_id()),
+        event_type="customer.subscription.updated",
+        occurred_at=await world.env.get_current_time(),
+        kind=EventKind.SUBSCRIPTION,
+        provider_subscription_id=ids[1],
+        subscription=await provider.get_subscription(*ids),
+    )
+    told = ProviderEvents(events=[InboxEvent(id=new_id(), event=event)])
+    await handle.signal(SubscriptionWorkflow.provider_events, told)
+    await world.env.sleep(HOUR)
+
+
+async def test_the_providers_own_dashboard_is_followed(world: World, wallet: Wallet) -> None:
+    terms = await holder(world, wallet.good, wallet)
+    handle = await opened(world, terms)
+    row = await world.subscription(terms.subscription_id)
+    provider = world.providers.get(wallet.provider)
+    assert provider is not None
+    ids = (str(row.provider_customer_id), str(row.provider_subscription_id))
+    before = await provider.get_subscription(*ids)
+
+    await provider.pause_subscription(*ids)
+    await hears(world, handle, terms)
+    row = await world.subscription(terms.subscription_id)
+    assert (row.status, row.cancel_at_period_end) == ("paused", False)
+    await provider.resume_subscription(*ids, new_period=False, resume_id="dashboard")
+    await hears(world, handle, terms)
+    assert (await world.subscription(terms.subscription_id)).status == "active"
+    await paused(world, handle)
+    stale = ProviderEvent(
+        provider=wallet.provider,
+        account="default",
+        provider_event_id="late",
+        event_type="customer.subscription.updated",
+        occurred_at=await world.env.get_current_time(),
+        kind=EventKind.SUBSCRIPTION,
+        provider_subscription_id=ids[1],
+        subscription=before,
+    )
+    late = ProviderEvents(events=[InboxEvent(id=new_id(), event=stale)])
+    await handle.signal(SubscriptionWorkflow.provider_events, late)
+    await world.env.sleep(HOUR)
+    assert (await world.subscription(terms.subscription_id)).status == "paused", (
+        "it was from before"
+    )
+    await world.env.sleep(60 * DAY)
+    assert len(world.core.charges) == 1
+    await check_invariants(world)

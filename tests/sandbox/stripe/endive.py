@@ -24,6 +24,9 @@ _FILTERED = (
 )
 
 
+_PAUSE = "/v1/subscriptions/{subscription}/pause"
+
+
 @dataclass(frozen=True)
 class Delta:
     what: str
@@ -58,6 +61,38 @@ def _anchor_object(document: Document) -> None:
         }
 
 
+def _pause(document: Document) -> None:
+    resume = document["paths"]["/v1/subscriptions/{subscription}/resume"]["post"]
+    parameters(document, "/v1/subscriptions/{subscription}/resume")["payment_behavior"] = {
+        "type": "string",
+        "enum": ["resume_on_payment_attempt", "resume_on_payment_success"],
+    }
+    unused = {"type": {"type": "string", "enum": ["item_current_period_start", "none", "now"]}}
+    outstanding = {"type": {"type": "string", "enum": ["none", "now"]}}
+    properties = {
+        "type": {"type": "string", "enum": ["subscription"]},
+        "invoicing_behavior": {"type": "string", "enum": ["invoice", "pending_invoice_item"]},
+        "bill_for": {
+            "type": "object",
+            "properties": {
+                "unused_time_from": {"type": "object", "properties": unused},
+                "outstanding_usage_through": {"type": "object", "properties": outstanding},
+            },
+        },
+        "expand": {"type": "array", "items": {"type": "string"}},
+    }
+    body = {"schema": {"type": "object", "properties": properties}}
+    subscription = document["components"]["schemas"]["subscription"]["properties"]
+    subscription["status_details"] = {"type": "object", "nullable": True, "properties": {}}
+    document["paths"][_PAUSE] = {
+        "post": {
+            "parameters": [],
+            "requestBody": {"content": {"application/x-www-form-urlencoded": body}},
+            "responses": resume["responses"],
+        }
+    }
+
+
 def _anchor_is_object(document: Document) -> bool:
     anchor = parameters(document, "/v1/subscriptions/{subscription_exposed_id}")
     return bool(anchor["billing_cycle_anchor"].get("type") == "object")
@@ -73,6 +108,11 @@ DELTAS = (
         "billing_cycle_anchor is an object on update and resume",
         _anchor_is_object,
         _anchor_object,
+    ),
+    Delta(
+        "a subscription is paused by a call of its own, and resumed without a payment in the request",
+        lambda d: _PAUSE in d["paths"],
+        _pause,
     ),
     Delta(
         "the version",
