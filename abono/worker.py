@@ -22,8 +22,10 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxR
 from abono.settings import Settings
 from abono.wiring import build_providers, call_rates, connect_temporal
 from activities.benefits import BenefitActivities
+from activities.credit import CreditActivities
 from activities.disputes import DisputeActivities
 from activities.late_money import InboxActivities
+from activities.money_calls import MoneyActivities
 from activities.operating import OperatorActivities
 from activities.payment_methods import PaymentMethodActivities
 from activities.provider_calls import ProviderActivities
@@ -40,6 +42,7 @@ from workflows.late_payment import LatePaymentWorkflow
 from workflows.payment_method import DetachPaymentMethodWorkflow, PaymentMethodWorkflow
 from workflows.pending_payment import PendingPaymentWorkflow
 from workflows.purchase import PurchaseWorkflow
+from workflows.refund import RefundWorkflow
 from workflows.resolve_attempt import ResolveAttemptWorkflow
 from workflows.subscription import SubscriptionWorkflow
 
@@ -53,6 +56,7 @@ WORKFLOWS: Sequence[type] = (
     DisputeWorkflow,
     PurchaseWorkflow,
     BenefitWorkflow,
+    RefundWorkflow,
 )
 # Our packages are pure where workflows import them; importing them anew for each workflow would cost
 # eleven times the CPU and fifty times the memory.
@@ -91,6 +95,8 @@ def make_workers(
     disputes = DisputeActivities(sessions, providers)
     purchases = PurchaseActivities(sessions, providers)
     operating = OperatorActivities(sessions, providers)
+    money = MoneyActivities(sessions, providers)
+    credit = CreditActivities(sessions)
     common: dict[str, Any] = {
         "interceptors": interceptors,
         "activity_executor": executor,
@@ -107,9 +113,9 @@ def make_workers(
             records.choose_route,
             inbox.acknowledge,
             inbox.find_attempt,
-            inbox.record_late_money,
             operating.note_action,
             disputes.record_dispute,
+            credit.credit_unapplied,
         ],
         workflow_runner=workflow_runner(),
         workflow_task_poller_behavior=PollerBehaviorAutoscaling(),
@@ -138,6 +144,8 @@ def make_workers(
         operating.check_declaration,
         disputes.read_dispute,
         disputes.accept_dispute,
+        money.send_refund,
+        money.follow_money,
     ]
     return [
         engine,

@@ -158,7 +158,7 @@ class ProviderActivities(ProviderCalls):
             return results.still_unknown(request.attempt_id, request.provider)
         else:
             try:
-                async with _heartbeat():
+                async with heartbeat():
                     result = await outcomes.settle(provider, request.attempt_id, attempt)
             except ProviderFailure as failure:
                 activity.logger.warning("attempt could not be settled: %s", failure)
@@ -259,7 +259,7 @@ class ProviderActivities(ProviderCalls):
             return results.nothing(
                 request.attempt_id, request.provider, "circuit_open", FallbackReason.UNAVAILABLE
             )
-        async with _heartbeat():
+        async with heartbeat():
             return await self._collect(request, provider, prepare, commit, retry=retry)
 
     async def _collect(
@@ -346,7 +346,7 @@ class ProviderActivities(ProviderCalls):
         if provider is None:
             raise ApplicationError(f"{name} has no API key here", type="provider_not_configured")
         try:
-            async with _heartbeat():
+            async with heartbeat():
                 answer = await call(provider)
         except ProviderFailure as failure:
             await self._breaker.report(provider, failure, server_time())
@@ -379,7 +379,7 @@ async def _twice_when_lost(prepare: Callable[[bool], Awaitable[str]]) -> str:
 
 
 @asynccontextmanager
-async def _heartbeat() -> AsyncIterator[None]:
+async def heartbeat() -> AsyncIterator[None]:
     """Tell the server that this worker lives, so that a killed one is replaced within seconds."""
 
     async def beat() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from uuid import UUID
 
-from sqlalchemy import func, select, update
+from sqlalchemy import select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from temporalio import activity
@@ -13,23 +13,20 @@ from temporalio import activity
 from activities.benefits import read_grants
 from activities.outbox import tell
 from activities.provider_calls import retryable
+from activities.refund_book import RefundBook
 from activities.signatures import PurchaseCalls, PurchaseNews
-from models.benefits import GrantStatus
 from models.commands import InboxEvent
 from models.ids import derived_id, our_id
 from models.outcomes import DEFAULT_ACCOUNT
 from models.purchase import BENEFIT_PROVIDERS, PurchaseStatus
 from models.snapshots import Capture, PaymentSnapshot
-from models.states import InvoiceStatus
 from models.storage.engine import Sessions
 from models.storage.tables import (
     AuditEntry,
-    BenefitGrant,
     ChargeAttempt,
     Invoice,
     Payment,
     Purchase,
-    Refund,
     WebhookEvent,
     new_id,
 )
@@ -194,76 +191,8 @@ class _Book:
                 )
             )
         )
-        known, known_applied = await self._refunded_before(charge_ids, [one.id for one in ours])
-        new = snapshot.amount_refunded_minor - known
-        if new <= 0:
-            return 0
-        invoice = await self._invoice()
-        applied_in = sum(one.applied_minor for one in ours)
-        spare = sum(one.amount_minor for one in ours) - applied_in - (known - known_applied)
-        applied = max(0, new - max(0, spare))
-        name = f"{charge_ids[0]}:refunded:{snapshot.amount_refunded_minor}"
-        await self._insert(invoice, name, "refund", new, applied, snapshot.captures[0])
-        await self._give_back(invoice, new, applied, name)
-        return new
-
-    async def _refunded_before(
-        self, charge_ids: Sequence[str], payment_ids: Sequence[UUID]
-    ) -> tuple[int, int]:
-        """All of it, and how much of that had paid the invoice. What was ordered here and is on its way
-        is known: whoever ordered it writes it down."""
-        booked = (
-            await self._session.execute(
-                select(
-                    func.coalesce(func.sum(Payment.amount_minor), 0),
-                    func.coalesce(func.sum(Payment.applied_minor), 0),
-                ).where(
-                    Payment.purchase_id == self._purchase.id,
-                    Payment.provider == self._news.provider,
-                    Payment.kind == "refund",
-                    Payment.attempt_id == (self._attempt.id if self._attempt else None),
-                )
-            )
-        ).one()
-        on_its_way = await self._session.scalar(
-            select(func.coalesce(func.sum(Refund.amount_minor), 0)).where(
-                Refund.payment_id.in_(payment_ids), Refund.status == "pending"
-            )
-        )
-        return int(booked[0]) + int(on_its_way or 0), int(booked[1])
-
-    async def _give_back(self, invoice: Invoice, new: int, applied: int, name: str) -> None:
-        purchase = self._purchase
-        invoice.amount_refunded_minor += applied
-        before = purchase.status
-        whole = invoice.amount_refunded_minor >= invoice.amount_paid_minor > 0
-        if whole and before == PurchaseStatus.PAID:
-            invoice.status = InvoiceStatus.REFUNDED
-            purchase.status = PurchaseStatus.REFUNDED
-            await self._withdraw_entitlements()
-        purchase.version += 1
-        purchase.updated_at = self._news.at
-        after = {"status": purchase.status, "refunded_minor": new}
-        self._audit("payment.refunded", {"status": before}, after)
-        await self._tell(
-            "purchase.refunded",
-            name,
-            invoice_id=str(invoice.id),
-            amount_minor=new,
-            currency=invoice.currency,
-        )
-
-    async def _withdraw_entitlements(self) -> None:
-        """What was paid for, and was never given by anybody, is owed no longer."""
-        await self._session.execute(
-            update(BenefitGrant)
-            .where(
-                BenefitGrant.purchase_id == self._purchase.id,
-                BenefitGrant.status == GrantStatus.WAITING,
-                BenefitGrant.provider_grant_id.is_(None),
-            )
-            .values(status=GrantStatus.REVOKED, error_code=None, updated_at=self._news.at)
-        )
+        book = RefundBook(self._session, await self._invoice(), self._news.at)
+        return await book.seen(ours, snapshot.amount_refunded_minor)
 
     async def _invoice(self) -> Invoice:
         statement = select(Invoice).where(Invoice.purchase_id == self._purchase.id)

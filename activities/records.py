@@ -13,6 +13,7 @@ from activities.ledger import invoice_values
 from activities.outbox import tell
 from activities.reminders import schedule_reminder
 from activities.signatures import Records, RouteRequest
+from activities.spare_money import write_spare_money
 from models.outcomes import DEFAULT_ACCOUNT, OUTCOME_TRANSITIONS, OutcomeClass, ProviderName
 from models.purchase import PurchaseBatch, PurchaseTerms, Terms
 from models.routing import RoutingDecision, RoutingFacts, TransactionType, decide_route
@@ -53,6 +54,7 @@ class RecordActivities(Records):
         async with self._sessions.begin() as session:
             if await _write_subscription(session, batch):
                 await _write_changes(session, batch)
+                await write_spare_money(session, batch)
 
     @activity.defn(name="record_purchase")
     async def record_purchase(self, batch: PurchaseBatch) -> None:

@@ -16,13 +16,15 @@ from models.commands import (
     AddPaymentMethodInput,
     BenefitChange,
     BenefitResult,
+    CreditUnapplied,
     DetachPaymentMethodInput,
     DetachPaymentMethodResult,
     DisputeInput,
     DisputeNews,
     InboxEvent,
     PaymentMethodResult,
-    ProviderEvents,
+    RefundInput,
+    RefundResult,
 )
 from models.outcomes import FallbackReason, Instrument, NextAction, OutcomeClass, ProviderName
 from models.purchase import PurchaseBatch, PurchaseStatus, Terms
@@ -160,11 +162,25 @@ class AttemptFacts(_Message):
     known_charge_ids: list[str]
 
 
-class LateMoney(_Message):
-    """Provider events for a subscription whose workflow has ended."""
+class MoneyNews(_Message):
+    """What a provider tells of money that no workflow waits for: it went back, or it came after the end."""
+
+    provider: ProviderName
+    events: list[InboxEvent]
+    at: AwareDatetime
+
+
+class MoneyFollowed(_Message):
+    """Refunds that a plan's rule asks for: written down, and still to be carried out."""
+
+    refunds: list[RefundInput] = []
+
+
+class CreditOrder(_Message):
+    """Turn unapplied money into credit of this subscription, in the transaction that locks it."""
 
     subscription_id: UUID
-    events: ProviderEvents
+    command: CreditUnapplied
     at: AwareDatetime
 
 
@@ -367,6 +383,26 @@ class DisputeRecords(ABC):
     async def record_dispute(self, record: DisputeRecord) -> DisputeNews | None: ...
 
 
+class MoneyCalls(ABC):
+    """Remote activities about money that goes back or came late, on the same queues."""
+
+    @activity.defn(name="send_refund")
+    @abstractmethod
+    async def send_refund(self, order: RefundInput) -> RefundResult: ...
+
+    @activity.defn(name="follow_money")
+    @abstractmethod
+    async def follow_money(self, news: MoneyNews) -> MoneyFollowed: ...
+
+
+class CreditRecords(ABC):
+    """Local activities about credit."""
+
+    @activity.defn(name="credit_unapplied")
+    @abstractmethod
+    async def credit_unapplied(self, command: CreditOrder) -> int: ...
+
+
 class Records(ABC):
     """Local activities: PostgreSQL only."""
 
@@ -393,7 +429,3 @@ class InboxRecords(ABC):
     @activity.defn(name="find_attempt")
     @abstractmethod
     async def find_attempt(self, question: AttemptQuestion) -> AttemptFacts | None: ...
-
-    @activity.defn(name="record_late_money")
-    @abstractmethod
-    async def record_late_money(self, late: LateMoney) -> None: ...

@@ -28,9 +28,11 @@ from api.routes import (
     products,
     providers,
     purchases,
+    refunds,
     routing,
     subscriptions,
     timeline,
+    unapplied,
     webhooks,
 )
 
@@ -85,6 +87,8 @@ def _billing() -> APIRouter:
         purchases,
         invoices,
         disputes,
+        refunds,
+        unapplied,
         events,
     )
     return _guarded(*(part.router for part in parts), prefix="/billing")

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from api.problems import FieldError
-from models.subscription import BillingPolicy, OnDispute, OnUnpaid
+from models.subscription import BillingPolicy, OnDispute, OnUnpaid, SpareMoneyAction
 
 RETRIES_MAX = 12  # Below what any card network allows in 30 days (Visa: 15 tries).
 RETRY_AFTER_DAYS_MAX = 30
@@ -80,6 +80,14 @@ class BillingPolicyInput(BaseModel):
     ) = None
     on_unpaid: OnUnpaid | None = None
     on_dispute: OnDispute | None = None
+    spare_money: Annotated[
+        SpareMoneyAction | None,
+        Field(description="What becomes of money that pays nothing, while the subscription runs"),
+    ] = None
+    late_money: Annotated[
+        SpareMoneyAction | None,
+        Field(description="What becomes of money that comes after the end; credit means hold"),
+    ] = None
     lead_days: (
         Annotated[
             int,
@@ -116,14 +124,20 @@ class BillingPolicyInput(BaseModel):
         return self.model_dump(mode="json", exclude_none=True)
 
 
+_AS_THEY_ARE = (
+    "retry_after_days",
+    "on_unpaid",
+    "on_dispute",
+    "spare_money",
+    "late_money",
+    "vouchers_max",
+)
+
+
 def merge_policy(kept: Mapping[str, Any]) -> BillingPolicy:
     """The engine's policy with what a plan keeps of its own; `kept` was validated when it came."""
     own = dict(kept)
-    changes: dict[str, Any] = {
-        name: own[name]
-        for name in ("retry_after_days", "on_unpaid", "on_dispute", "vouchers_max")
-        if name in own
-    }
+    changes: dict[str, Any] = {name: own[name] for name in _AS_THEY_ARE if name in own}
     for name, field, unit in _DURATIONS:
         if name in own:
             changes[field] = timedelta(**{unit: own[name]})

@@ -47,12 +47,15 @@ from models.commands import (
     PaymentMethodResult,
     ProviderEvents,
     PurchaseInput,
+    RefundInput,
+    RefundResult,
     SubscriptionInput,
     benefit_workflow_id,
     detach_workflow_id,
     dispute_workflow_id,
     payment_method_workflow_id,
     purchase_workflow_id,
+    refund_workflow_id,
     subscription_workflow_id,
 )
 from models.errors import AbonoError, Conflict, InvalidRequest, Unavailable
@@ -297,6 +300,32 @@ class Commands:
             _log.info("query not answered", workflow_id=workflow_id, reason=type(reason).__name__)
             return None
 
+    async def carry_out_refund(self, order: RefundInput) -> RefundResult | None:
+        """Have a reserved refund carried out; None when that is not known in time. Safe to repeat: the
+        workflow is started once, and whoever sweeps pending refunds starts it again."""
+        workflow_id = refund_workflow_id(order.refund_id)
+
+        async def run() -> RefundResult:
+            await self._start_refund(order, workflow_id)
+            handle = self.client.get_workflow_handle(workflow_id, result_type=RefundResult)
+            result: RefundResult = await handle.result()
+            return result
+
+        try:
+            return await self._within(self.wait_seconds, run)
+        except (TemporalAway, WorkflowGone) as reason:
+            _log.info("refund goes on later", reason=str(reason))
+        except WorkflowFailureError:
+            _log.error("refund workflow failed", workflow_id=workflow_id)
+        return None
+
+    async def ensure_refund(self, order: RefundInput) -> None:
+        """Start the workflow unless it runs or has run. Raises TemporalAway."""
+        workflow_id = refund_workflow_id(order.refund_id)
+        await self._within(
+            START_TIMEOUT.total_seconds(), lambda: self._start_refund(order, workflow_id)
+        )
+
     async def signal_events(self, workflow_id: str, events: ProviderEvents) -> None:
         """Raises WorkflowGone when nobody is there to hear, TemporalAway when it was not stored."""
         handle = self.client.get_workflow_handle(workflow_id)
@@ -362,6 +391,10 @@ class Commands:
                 return await self.client.service_client.check_health()
         except (RPCError, RuntimeError, TimeoutError):
             return False
+
+    async def _start_refund(self, order: RefundInput, workflow_id: str) -> None:
+        summary = f"Refund at {order.provider}"
+        await _start_once(self.client, "RefundWorkflow", order, workflow_id, summary)
 
     async def _start_payment_method(self, request: AddPaymentMethodInput) -> None:
         workflow_id = payment_method_workflow_id(request.payment_method_id)

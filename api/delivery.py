@@ -16,7 +16,13 @@ from api.context import ApiContext
 from api.event_facts import DueEvent
 from api.event_targets import Target
 from api.problems import is_database_away, log_unexpected
-from models.commands import DisputeInput, InboxEvent, ProviderEvents, dispute_workflow_id
+from models.commands import (
+    DisputeInput,
+    InboxEvent,
+    ProviderEvents,
+    dispute_workflow_id,
+    late_workflow_id,
+)
 from models.purchase import PURCHASE_ENDS
 from models.states import TERMINAL_STATUSES
 from models.storage.tables import Purchase, Subscription
@@ -77,6 +83,9 @@ class Delivery:
         if target.dispute_event_id is not None:
             await self._send_disputes(events, report)
             return
+        if target.follow_id is not None:
+            await self._send_late(target, events, report)
+            return
         try:
             await self._commands.signal_events(target.workflow_id, _message(target, events))
         except WorkflowGone as gone:
@@ -105,7 +114,9 @@ class Delivery:
 
     async def _send_late(self, target: Target, events: list[DueEvent], report: Report) -> None:
         for due in events:
-            await self._commands.start_late_payment(f"late/{due.id}", _message(target, [due]))
+            await self._commands.start_late_payment(
+                late_workflow_id(due.id), _message(target, [due])
+            )
             report.delivered += 1
         self._count("late")
 
@@ -137,7 +148,7 @@ def _message(target: Target, events: list[DueEvent]) -> ProviderEvents:
     owner: dict[str, str | None] = {"subscription_id": None, "purchase_id": None}
     if target.purchase_id is not None:
         owner["purchase_id"] = str(target.purchase_id)
-    else:
+    elif target.subscription_id is not None:
         owner["subscription_id"] = str(target.subscription_id)
     return ProviderEvents(
         events=[InboxEvent(id=due.id, event=due.event.model_copy(update=owner)) for due in events]

@@ -17,6 +17,7 @@ from api.event_facts import (
 )
 from models.commands import (
     dispute_workflow_id,
+    late_workflow_id,
     payment_workflow_id,
     purchase_workflow_id,
     subscription_workflow_id,
@@ -62,11 +63,14 @@ class Target:
     dispute_event_id: UUID | None = (
         None  # Nobody's yet: a workflow of its own finds out whose it is.
     )
+    follow_id: UUID | None = None  # The inbox row, where a workflow of its own follows the money.
 
     @property
     def workflow_id(self) -> str:
         if self.dispute_event_id is not None:
             return dispute_workflow_id(self.dispute_event_id)
+        if self.follow_id is not None:
+            return late_workflow_id(self.follow_id)
         if self.attempt_id is not None:
             return payment_workflow_id(self.attempt_id)
         if self.purchase_id is not None:
@@ -105,6 +109,12 @@ def judge(due: DueEvent, facts: EventFacts, moment: datetime) -> Verdict:
     if _says_nothing(event):
         return Disposition.NOTHING_NEW
     target = find_target(event, facts)
+    if event.money_back and (target is None or target.purchase_id is None):
+        # It asks nothing of the subscription: its books follow, whether it lives or has ended. And who is
+        # meant may not be seen here: a provider names a refunded invoice by its payment alone.
+        known = target is not None and is_nothing_new(event, target, facts)
+        owner = target.subscription_id if target is not None else None
+        return Disposition.NOTHING_NEW if known else Target(owner, follow_id=due.id)
     if target is None:
         return _without_target(due, moment)
     if is_nothing_new(event, target, facts):

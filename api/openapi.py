@@ -36,6 +36,7 @@ TAGS: list[dict[str, Any]] = [
         "name": "Invoices",
         "description": "Bills, the tries at collecting them, and the money that came.",
     },
+    {"name": "Refunds", "description": "Money that goes back, and money that pays no invoice."},
     {
         "name": "Routing",
         "description": "Who would collect and why, where a customer is, and what providers can do.",

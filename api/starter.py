@@ -21,8 +21,10 @@ from api.commands import Commands, TemporalAway
 from api.context import ApiContext
 from api.problems import is_database_away, log_unexpected
 from api.storing import payment_method_input
+from models.commands import RefundInput
+from models.outcomes import ProviderName
 from models.purchase import PurchaseTerms
-from models.storage.tables import IdempotencyKey, PaymentMethod, Purchase, Subscription
+from models.storage.tables import IdempotencyKey, PaymentMethod, Purchase, Refund, Subscription
 from models.subscription import SubscriptionTerms
 
 ACTOR = "abono:starter"
@@ -70,10 +72,15 @@ class Starter:
             payment_method_input(row)
             for row in await self._claim(_waiting_methods(), PaymentMethod)
         ]
+        refunds = [
+            RefundInput(refund_id=row.id, provider=ProviderName(row.provider))
+            for row in await self._claim(_waiting_refunds(), Refund)
+        ]
+        await self._start("refund", refunds, self._commands.ensure_refund)
         await self._start("subscription", terms, lambda it: self._commands.ensure_open(it, ACTOR))
         await self._start("purchase", purchases, lambda it: self._commands.ensure_open(it, ACTOR))
         await self._start("payment_method", methods, self._commands.ensure_payment_method)
-        return len(terms) + len(purchases) + len(methods)
+        return len(terms) + len(purchases) + len(methods) + len(refunds)
 
     async def _claim(self, waiting: Any, table: Any) -> list[Any]:
         """Rows that no other replica is starting; `updated_at` remembers the try."""
@@ -151,6 +158,12 @@ def _waiting_methods() -> Any:
             _has_waited(PaymentMethod),
         )
         .order_by(PaymentMethod.id)
+    )
+
+
+def _waiting_refunds() -> Any:
+    return (
+        select(Refund.id).where(Refund.status == "pending", _has_waited(Refund)).order_by(Refund.id)
     )
 
 

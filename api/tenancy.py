@@ -47,4 +47,6 @@ _WORDS = {
     "products": "product",
     "benefits": "benefit",
     "purchases": "purchase",
+    "refunds": "refund",
+    "payments": "payment",
 }

@@ -54,6 +54,14 @@ def benefit_workflow_id(organization_id: UUID, benefit_id: UUID) -> str:
     return f"benefit/{organization_id}/{benefit_id}"
 
 
+def late_workflow_id(inbox_id: UUID) -> str:
+    return f"late/{inbox_id}"
+
+
+def refund_workflow_id(refund_id: UUID) -> str:
+    return f"refund/{refund_id}"
+
+
 class SubscriptionInput(BaseModel):
     """The argument of SubscriptionWorkflow, at its start and at every continue-as-new."""
 
@@ -111,6 +119,15 @@ class RetryPayment(Command):
     """Update `retry_payment`: charge the open invoice now, optionally with another stored card."""
 
     payment_method_id: UUID | None = None
+
+
+class CreditUnapplied(Command):
+    """Update `credit`: turn unapplied money of one capture into credit for coming invoices."""
+
+    credit_id: UUID
+    payment_id: UUID
+    amount_minor: int
+    currency: str
 
 
 class CommandResult(BaseModel):
@@ -212,3 +229,17 @@ class BenefitResult(BaseModel):
 
     refusal: str | None = None
     detail: str | None = None
+
+
+class RefundInput(BaseModel):
+    """The argument of RefundWorkflow; everything else stands in the refund's row."""
+
+    refund_id: UUID
+    provider: ProviderName
+
+
+class RefundResult(BaseModel):
+    """`status`: pending (the provider has it and has not paid it out yet), succeeded or failed."""
+
+    status: str
+    failure_code: str | None = None

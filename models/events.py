@@ -46,6 +46,7 @@ class ProviderEvent(BaseModel):
     attempt_id: str | None = None
     organization_id: str | None = None
     purchase_id: str | None = None  # Set by us, from our own rows.
+    money_back: bool = False  # Money of ours went back to a customer, or is about to.
     provider_subscription_id: str | None = None
     provider_invoice_id: str | None = None
     provider_payment_id: str | None = None

@@ -50,6 +50,14 @@ class OnDispute(StrEnum):
     CANCEL_NOW = "cancel_now"
 
 
+class SpareMoneyAction(StrEnum):
+    """What a plan wants done with money that pays no invoice (`models.cash_rules`)."""
+
+    HOLD = "hold"
+    CREDIT = "credit"
+    REFUND = "refund"
+
+
 class BillingPolicy(BaseModel):
     """How patient the engine is. Data, so that a plan can have its own (models/dunning.py applies it).
 
@@ -80,6 +88,9 @@ class BillingPolicy(BaseModel):
     first_payment_window: timedelta = timedelta(hours=23)  # Stripe drops an unpaid start then.
     provider_check_grace: timedelta = timedelta(hours=2)  # Stripe finalises an invoice after 1 h.
     provider_check_again: timedelta = timedelta(hours=12)  # While the provider says nothing new.
+    # A guess about a customer's money is worse than a question, so both wait for a decision.
+    spare_money: SpareMoneyAction = SpareMoneyAction.HOLD  # Paid twice or too much, while it runs.
+    late_money: SpareMoneyAction = SpareMoneyAction.HOLD  # Paid after the end; credit means hold.
     provider_unavailable_retries: tuple[timedelta, ...] = (
         timedelta(seconds=30),
         timedelta(minutes=5),
@@ -187,6 +198,10 @@ class SubscriptionState(BaseModel):
     paused_at: AwareDatetime | None = None
     resume_at: AwareDatetime | None = None  # The pause ends by itself then.
     invoice: OpenInvoice | None = None
+    credit_minor: int = (
+        0  # Pays coming invoices; the ledger `credit_entries` says where it is from.
+    )
+    credit_command_ids: list[UUID] = []  # Newest last: a command heard twice counts once.
     provider_looked_at: AwareDatetime | None = None
     past_due_since: AwareDatetime | None = None
     suspended_at: AwareDatetime | None = None  # Paused because its invoice was not paid.
@@ -207,6 +222,7 @@ class SubscriptionState(BaseModel):
 
 COUNTED_CHARGE_IDS_MAX = 50
 DISPUTE_IDS_MAX = 20
+CREDIT_COMMAND_IDS_MAX = 20
 APPLIED_EVENT_IDS_MAX = 200
 # Of an idle subscription's four kilobytes. The database has the last word on what is older.
 COUNTED_CHARGE_IDS_MAX = 16
@@ -263,6 +279,30 @@ class PaymentProjection(BaseModel):
     applied_minor: int
     currency: str
     occurred_at: AwareDatetime
+
+
+class CreditProjection(BaseModel):
+    """An entry of the credit ledger: + is credit given, - is credit used. `payment_id`: it is unapplied
+    money of this capture."""
+
+    id: UUID
+    amount_minor: int
+    currency: str
+    reason: str
+    invoice_id: UUID | None = None
+    payment_id: UUID | None = None
+
+
+class RefundProjection(BaseModel):
+    """A refund that a rule asks for: written with the money that it gives back."""
+
+    id: UUID
+    invoice_id: UUID
+    payment_id: UUID
+    provider: ProviderName
+    amount_minor: int
+    currency: str
+    reason: str
 
 
 class FallbackProjection(BaseModel):
@@ -334,6 +374,7 @@ class SubscriptionProjection(BaseModel):
     pending_change: dict[str, Any] | None
     collection: dict[str, Any] | None = None
     risk: str | None = None
+    credit_minor: int = 0
     next_step: str | None
     next_step_at: AwareDatetime | None
 
@@ -367,6 +408,8 @@ class ProjectionBatch(ChangeBatch):
     """All that one step of a subscription changed, for one transaction (invariant 5)."""
 
     subscription: SubscriptionProjection
+    credits: list[CreditProjection] = []
+    refunds: list[RefundProjection] = []
 
     @property
     def owner(self) -> dict[str, UUID]:

@@ -364,6 +364,10 @@ class PaymentProvider(Protocol):
 
     async def get_invoice(self, provider_invoice_id: str) -> InvoiceSnapshot: ...
 
+    async def find_invoice(self, provider_payment_id: str) -> str | None:
+        """The id of the provider's invoice that this payment paid; None when it paid none. News of money
+        that went back may name the payment alone."""
+
     async def prepare_payment(self, draft: PaymentDraft, *, retry: bool = False) -> str:
         """The id of a payment object that cannot be paid yet."""
 

@@ -15,6 +15,7 @@ from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
     from activities.signatures import AttemptResult
+    from models.cash_rules import MoneyAction, SpareMoney, rule_for
     from models.disputes import risk_of
     from models.dunning import MESSAGE_BY_CLASS, access_until, collection
     from models.explaining import Doubt
@@ -37,12 +38,14 @@ with workflow.unsafe.imports_passed_through():
         AppliedEvent,
         AttemptProjection,
         AuditProjection,
+        CreditProjection,
         FallbackProjection,
         InvoiceProjection,
         OpenInvoice,
         OutboundProjection,
         PaymentProjection,
         ProjectionBatch,
+        RefundProjection,
         ReminderKind,
         ReminderProjection,
         SubscriptionProjection,
@@ -84,6 +87,8 @@ class Desk:
         self._audit: list[AuditProjection] = []
         self._outbound: list[OutboundProjection] = []
         self._applied: list[AppliedEvent] = []
+        self._credits: list[CreditProjection] = []
+        self._refunds: list[RefundProjection] = []
         self._touched = False
 
     @property
@@ -217,21 +222,59 @@ class Desk:
     ) -> None:
         """Write every movement of money into the ledger; what pays nothing is told as unapplied."""
         for capture, applied_minor in settlement.applied:
-            self._payment(invoice_id, attempt_id, provider, capture, applied_minor)
-            unapplied_minor = capture.amount_minor - applied_minor
-            if unapplied_minor:
-                self.audit(
-                    f"provider:{provider}",
-                    "payment.unapplied",
-                    {},
-                    {"invoice_id": str(invoice_id), "unapplied_minor": unapplied_minor},
-                )
-                self.emit(
-                    "payment.unapplied",
-                    invoice_id=str(invoice_id),
-                    amount_minor=unapplied_minor,
-                    currency=capture.currency,
-                )
+            id_ = self._payment(invoice_id, attempt_id, provider, capture, applied_minor)
+            if capture.amount_minor > applied_minor:
+                spare = SpareMoney(invoice_id, id_, provider, capture, applied_minor)
+                self._deal_with_spare(spare)
+
+    def _deal_with_spare(self, spare: SpareMoney) -> None:
+        """Money that pays nothing is told, and goes where its rule says."""
+        case, action = rule_for(self.terms, self.state, spare.capture, spare.applied_minor)
+        told = {"invoice_id": str(spare.invoice_id), "case": str(case), "action": str(action)}
+        self.audit(
+            f"provider:{spare.provider}",
+            "payment.unapplied",
+            {},
+            {**told, "unapplied_minor": spare.amount_minor},
+        )
+        self.emit(
+            "payment.unapplied",
+            **told,
+            payment_id=str(spare.payment_id),
+            amount_minor=spare.amount_minor,
+            currency=spare.capture.currency,
+        )
+        if action is MoneyAction.CREDIT:
+            currency = spare.capture.currency
+            self.credit(spare.amount_minor, currency, str(case), payment_id=spare.payment_id)
+        elif action is MoneyAction.REFUND:
+            # Its row is all: whoever starts what waits (`api.starter`) starts its workflow too.
+            self._refunds.append(spare.refund(workflow.uuid7(), str(case)))
+            self.touch()
+
+    def credit(
+        self,
+        amount_minor: int,
+        currency: str,
+        reason: str,
+        *,
+        id: UUID | None = None,
+        invoice_id: UUID | None = None,
+        payment_id: UUID | None = None,
+    ) -> None:
+        """An entry of the credit ledger: + is given, - pays an invoice."""
+        self.state.credit_minor += amount_minor
+        self._credits.append(
+            CreditProjection(
+                id=id or workflow.uuid7(),
+                amount_minor=amount_minor,
+                currency=currency,
+                reason=reason,
+                invoice_id=invoice_id,
+                payment_id=payment_id,
+            )
+        )
+        self.touch()
 
     def outside_payment(self, invoice_id: UUID, capture: Capture) -> None:
         """Write down money that no provider saw: in our ledger, in no provider's book."""
@@ -250,12 +293,13 @@ class Desk:
         capture: Capture,
         applied_minor: int,
         kind: str = "capture",
-    ) -> None:
+    ) -> UUID:
         counted = [*self.state.counted_charge_ids, capture.provider_charge_id]
         self.state.counted_charge_ids = counted[-COUNTED_CHARGE_IDS_MAX:]
+        id_ = workflow.uuid7()
         self._payments.append(
             PaymentProjection(
-                id=workflow.uuid7(),
+                id=id_,
                 invoice_id=invoice_id,
                 attempt_id=attempt_id,
                 provider=provider,
@@ -268,6 +312,7 @@ class Desk:
             )
         )
         self.touch()
+        return id_
 
     def fallback(
         self,
@@ -348,6 +393,8 @@ class Desk:
             outbound=self._outbound,
             reminders=self._reminders(),
             applied_events=self._applied,
+            credits=self._credits,
+            refunds=self._refunds,
             recorded_at=workflow.now(),
         )
         self._clear()
@@ -388,6 +435,7 @@ class Desk:
             pending_change=_pending_change(state, self.over),
             collection=_collection(self.terms, state),
             risk=risk_of(state),
+            credit_minor=state.credit_minor,
             next_step=str(moment.step) if moment else None,
             next_step_at=moment.at if moment else None,
         )

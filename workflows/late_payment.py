@@ -1,45 +1,49 @@
-"""A provider event for a subscription or a purchase that has ended: never dropped, never forgotten."""
+"""Money that no living workflow waits for: it came after the end, or it went back. Never dropped."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from uuid import UUID
 
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
-    from activities.signatures import InboxRecords, LateMoney, PurchaseCalls, PurchaseNews
+    from activities.signatures import (
+        MoneyCalls,
+        MoneyFollowed,
+        MoneyNews,
+        PurchaseCalls,
+        PurchaseNews,
+    )
     from models.commands import PROVIDER_TASK_QUEUES, InboxEvent, ProviderEvents
     from models.outcomes import ProviderName
     from models.purchase import PurchaseStatus
-    from workflows.options import ATTEMPT_TIMEOUT, READ_RETRY, RECORD_RETRY
-
-# Not bound to one workflow task: the database may be away, and this workflow has nothing else to do.
-TIMEOUT = timedelta(seconds=30)
+    from workflows.options import ATTEMPT_TIMEOUT, READ_RETRY
+    from workflows.refund import start_refund
 
 
 @workflow.defn
 class LatePaymentWorkflow:
-    """Id `late/{inbox row}`. Money is booked as unapplied and shown to an operator."""
+    """Id `late/{inbox row}`. Money that came is booked as unapplied and dealt with by rule; money that
+    went back is booked as a refund, whether the subscription has ended or not."""
 
     @workflow.run
     async def run(self, events: ProviderEvents) -> None:
         await self._book_purchases(events)
-        owners = {event.event.subscription_id for event in events.events} - {None}
-        for owner in sorted(str(owner) for owner in owners):
-            theirs = [event for event in events.events if event.event.subscription_id == owner]
-            await workflow.execute_activity_method(
-                InboxRecords.record_late_money,
-                LateMoney(
-                    subscription_id=UUID(owner),
-                    events=ProviderEvents(events=theirs),
-                    at=workflow.now(),
-                ),
-                start_to_close_timeout=TIMEOUT,
-                retry_policy=RECORD_RETRY,
-                summary="book money that came after the end",
+        others = [event for event in events.events if event.event.purchase_id is None]
+        for provider in dict.fromkeys(event.event.provider for event in others):
+            theirs = [event for event in others if event.event.provider is provider]
+            followed: MoneyFollowed = await workflow.execute_activity_method(
+                MoneyCalls.follow_money,
+                MoneyNews(provider=provider, events=theirs, at=workflow.now()),
+                task_queue=PROVIDER_TASK_QUEUES[provider],
+                start_to_close_timeout=ATTEMPT_TIMEOUT,
+                retry_policy=READ_RETRY,
+                summary="read what moved and write it down",
             )
+            for refund in followed.refunds:
+                await start_refund(refund)
 
     async def _book_purchases(self, events: ProviderEvents) -> None:
         owners = {event.event.purchase_id for event in events.events} - {None}

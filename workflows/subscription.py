@@ -12,6 +12,7 @@ with workflow.unsafe.imports_passed_through():
         Cancel,
         Command,
         CommandResult,
+        CreditUnapplied,
         DisputeNews,
         InboxEvent,
         Open,
@@ -28,6 +29,7 @@ with workflow.unsafe.imports_passed_through():
     from models.subscription import BillingClock, SubscriptionState
     from workflows import pausing, trialing
     from workflows.collecting import BillingClockSteps
+    from workflows.crediting import credit_unapplied
     from workflows.desk import Desk
     from workflows.disputes import answer_dispute
     from workflows.dunning import customer_acts, may_try_from
@@ -189,6 +191,19 @@ class SubscriptionWorkflow(OperatorUpdates):
             raise conflict("a payment for the invoice is already on its way")
         if trialing.needs_card(self._desk, command.payment_method_id):
             raise conflict("no payment method is known: name one")
+
+    @workflow.update
+    async def credit(self, command: CreditUnapplied) -> CommandResult:
+        """Unapplied money becomes credit for coming invoices."""
+        async with self._lock:
+            credited = await credit_unapplied(self._desk, command)
+            await self._desk.commit()
+            self._worked = True
+            return self._result().model_copy(update={"settled": credited})
+
+    @credit.validator
+    def _may_credit(self, command: CreditUnapplied) -> None:
+        self._refuse_when_over(command)
 
     async def _when_answered(self) -> CommandResult:
         """Once the caller can be told something. Asked again under the lock: while this waited for it,

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from models.cash_rules import CASH_RULES
 from models.outcomes import Instrument, ProviderName
 from providers.conekta.capabilities import CAPABILITIES as CONEKTA
 from providers.polar.capabilities import CAPABILITIES as POLAR
@@ -18,7 +19,9 @@ from providers.protocol import Capabilities, Capability
 from providers.registry import CAPABILITY_BY_INSTRUMENT, CAPABILITY_FOR_PURCHASE
 from providers.stripe.capabilities import CAPABILITIES as STRIPE
 
-PROVIDERS_PAGE = Path(__file__).parents[2] / "docs" / "providers.md"
+_DOCS = Path(__file__).parents[2] / "docs"
+PROVIDERS_PAGE = _DOCS / "providers.md"
+CASH_RULES_PAGE = _DOCS / "cash-rules.md"
 
 _ROWS: dict[ProviderName, Capabilities] = {
     ProviderName.STRIPE: STRIPE,
@@ -28,13 +31,14 @@ _ROWS: dict[ProviderName, Capabilities] = {
 _EVERY_CURRENCY = "every currency that the account is enabled for"
 
 
-def rendered(text: str) -> str:
+def rendered(text: str, page: Path = PROVIDERS_PAGE) -> str:
     """The document with each generated part as the code says it. Raises ValueError for a part that is
     not there, or that nobody makes."""
+    parts = _PARTS[page]
     names = re.findall(r"<!-- make docs: (\w+) -->", text)
-    if sorted(names) != sorted(_PARTS):
-        raise ValueError(f"the document has the parts {names}, and not {sorted(_PARTS)} once each")
-    for name, make in _PARTS.items():
+    if sorted(names) != sorted(parts):
+        raise ValueError(f"the document has the parts {names}, and not {sorted(parts)} once each")
+    for name, make in parts.items():
         begin, end = f"<!-- make docs: {name} -->", f"<!-- end: {name} -->"
         before, _, rest = text.partition(begin)
         _, found, after = rest.partition(end)
@@ -70,16 +74,26 @@ def collection_table() -> str:
 
 
 def main() -> None:
-    before = PROVIDERS_PAGE.read_text()
-    after = rendered(before)
-    PROVIDERS_PAGE.write_text(after)
-    said = "was as the code says" if after == before else "is written anew"
-    sys.stdout.write(f"docs/{PROVIDERS_PAGE.name} {said}.\n")
+    for page in _PARTS:
+        before = page.read_text()
+        after = rendered(before, page)
+        page.write_text(after)
+        said = "was as the code says" if after == before else "is written anew"
+        sys.stdout.write(f"docs/{page.name} {said}.\n")
 
 
-_PARTS: dict[str, Callable[[], str]] = {
-    "capabilities": capability_table,
-    "collection": collection_table,
+def cash_rules_table() -> str:
+    """Each way in which money by hand can arrive or go, and what follows."""
+    rows = [["case", "what happened", "rule", "the plan may say", "record"]]
+    for case, rule in CASH_RULES.items():
+        setting = f"`{rule.setting}`" if rule.setting else ""
+        rows.append([f"`{case}`", rule.what, f"**{rule.action}**", setting, rule.record])
+    return _table(rows)
+
+
+_PARTS: dict[Path, dict[str, Callable[[], str]]] = {
+    PROVIDERS_PAGE: {"capabilities": capability_table, "collection": collection_table},
+    CASH_RULES_PAGE: {"cash_rules": cash_rules_table},
 }
 
 

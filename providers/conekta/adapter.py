@@ -386,6 +386,10 @@ class ConektaProvider(NoCheckout, NoBenefits, NoBrowserSetup, NoDisputeAnswer):
     async def get_invoice(self, provider_invoice_id: str) -> InvoiceSnapshot:
         return await self._subscriptions.get_invoice(provider_invoice_id)
 
+    async def find_invoice(self, provider_payment_id: str) -> str | None:
+        """An order is both: whoever knows it as an invoice knows it by this id."""
+        return None
+
 
 def _check_instrument(draft: PaymentDraft) -> None:
     if draft.instrument not in _METHOD_TYPE_BY_INSTRUMENT:

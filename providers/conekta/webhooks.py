@@ -24,6 +24,9 @@ from providers.protocol import ProviderFailure, WebhookMalformed, WebhookRejecte
 DIGEST_HEADER = "digest"
 RELAY_HEADER = "x-conekta-signature"
 
+_MONEY_BACK = frozenset(
+    {"order.refunded", "order.partially_refunded", "charge.refunded", "charge.reversed"}
+)
 _PEM = re.compile(r"-----BEGIN ((?:RSA )?PUBLIC KEY)-----(.*?)-----END \1-----", re.DOTALL)
 _PEM_LINE_LENGTH = 64
 
@@ -119,6 +122,7 @@ class WebhookReader:
             event_type=envelope.type,
             occurred_at=_time(envelope.created_at),
             livemode=envelope.livemode,
+            money_back=envelope.type in _MONEY_BACK,
             **facts,
         )
 

@@ -169,6 +169,10 @@ class PolarProvider(NoBrowserSetup, NoInstrumentChange, NoDisputeAnswer, NoPause
     async def get_invoice(self, provider_invoice_id: str) -> InvoiceSnapshot:
         return await self._subscriptions.get_invoice(provider_invoice_id)
 
+    async def find_invoice(self, provider_payment_id: str) -> str | None:
+        """An order is both: whoever knows it as an invoice knows it by this id."""
+        return None
+
     # Refused by type, as the capability matrix says.
 
     async def attach_payment_method(self, request: AttachPaymentMethod) -> PaymentMethodSnapshot:

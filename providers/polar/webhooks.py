@@ -81,6 +81,7 @@ class WebhookReader:
             event_type=envelope.type,
             occurred_at=envelope.timestamp or datetime.now(UTC),
             livemode=self._livemode,
+            money_back=envelope.type == "order.refunded",
             **facts,
         )
 

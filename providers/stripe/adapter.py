@@ -335,6 +335,13 @@ class StripeProvider(NoBenefits):
                 intent = await self._payments.intent_with_charge(intent_id)
             return mapping.invoice(found, intent)
 
+    async def find_invoice(self, provider_payment_id: str) -> str | None:
+        with calling(provider_payment_id):
+            page = await self._v1.invoice_payments.list_async(
+                {"payment": {"type": "payment_intent", "payment_intent": provider_payment_id}}
+            )
+            return next((mapping.reference(row.invoice) for row in page.data), None)
+
     # One-off payments.
 
     async def prepare_payment(self, draft: PaymentDraft, *, retry: bool = False) -> str:

@@ -136,6 +136,7 @@ def _money_back(event: stripe.Event) -> Facts:
     metadata = getattr(found, "metadata", None) if is_charge else None
     return {
         "kind": EventKind.LOOK,
+        "money_back": not event.type.startswith("charge.dispute."),
         "attempt_id": mapping.our(metadata, "attempt_id"),
         "subscription_id": mapping.our(metadata, "subscription_id"),
         "provider_payment_id": mapping.reference(getattr(found, "payment_intent", None)),

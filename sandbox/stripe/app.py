@@ -180,6 +180,7 @@ class StripeSimulator:
             ("subscriptions.pause", "POST", "/subscriptions/{subscription}/pause", h.pause),
             ("subscriptions.resume", "POST", "/subscriptions/{subscription}/resume", h.resume),
             ("invoices.list", "GET", "/invoices", i.list_invoices),
+            ("invoice_payments.list", "GET", "/invoice_payments", i.list_payments),
             ("invoices.retrieve", "GET", "/invoices/{invoice}", i.retrieve),
             ("invoices.pay", "POST", "/invoices/{invoice}/pay", i.pay),
             ("invoices.void", "POST", "/invoices/{invoice}/void", i.void),

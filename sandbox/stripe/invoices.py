@@ -6,7 +6,7 @@ from sandbox.core import Call, new_id
 from sandbox.stripe import objects
 from sandbox.stripe.charging import Charging
 from sandbox.stripe.customers import Customers
-from sandbox.stripe.forms import Params, boolean, only, optional_text
+from sandbox.stripe.forms import Params, boolean, mapping, only, optional_text
 from sandbox.stripe.refusals import Refusal
 from sandbox.stripe.world import Object, World
 
@@ -34,6 +34,19 @@ class Invoices:
         if subscription is not None:
             chosen = [i for i in chosen if subscription_of(i) == subscription]
         return self.world.page("/v1/invoices", chosen, params)
+
+    def list_payments(self, params: Params, call: Call) -> Object:
+        only(params, "invoice", "payment", "status", "limit", "starting_after")
+        invoice_id = optional_text(params, "invoice")
+        intent_id = mapping(params, "payment").get("payment_intent")
+        chosen = [
+            payment
+            for invoice in self.world.all("invoices").values()
+            for payment in (invoice.get("_payments") or {}).get("data", [])
+            if invoice_id in {None, invoice["id"]}
+            and intent_id in {None, payment["payment"]["payment_intent"]}
+        ]
+        return self.world.page("/v1/invoice_payments", chosen, params)
 
     def pay(self, params: Params, call: Call, invoice: str) -> Object:
         only(params, "payment_method", "off_session", "paid_out_of_band", "forgive")

@@ -15,13 +15,9 @@ from activities.records import RecordActivities
 from activities.signatures import (
     Acknowledgement,
     AttemptQuestion,
-    LateMoney,
     RouteRequest,
 )
-from models.commands import InboxEvent, ProviderEvents
-from models.events import EventKind, ProviderEvent
 from models.outcomes import Instrument, OutcomeClass, ProviderName
-from models.snapshots import Capture, PaymentSnapshot, PaymentStatus
 from models.states import SubscriptionStatus
 from models.storage.tables import (
     AuditEntry,
@@ -46,6 +42,7 @@ from models.subscription import (
     SubscriptionProjection,
 )
 from providers.registry import ProviderRegistry
+from tests.activities.inbox import received
 from tests.activities.running import run
 from tests.storage.books import AMOUNT, NOW, Books
 
@@ -176,26 +173,6 @@ async def full_batch(books: Books, version: int) -> ProjectionBatch:
         outbound=[OutboundProjection(id=new_id(), type="invoice.paid", data={})],
         applied_events=[AppliedEvent(id=await received(books), disposition="applied")],
     )
-
-
-async def received(books: Books, **changes: Any) -> UUID:
-    """A webhook that was accepted and waits in the inbox."""
-    id_ = new_id()
-    usual = {
-        "provider": "conekta",
-        "account": "default",
-        "provider_event_id": f"evt_{id_}",
-        "event_type": "order.paid",
-        "kind": "payment",
-        "payload": {},
-        "event": {},
-        "received_at": NOW,
-        "attempts": 1,
-        "next_dispatch_at": NOW,
-        "last_error": "workflow busy",
-    }
-    await books.add(WebhookEvent(**{"id": id_, **usual, **changes}))
-    return id_
 
 
 async def counts(books: Books) -> dict[str, int]:
@@ -428,128 +405,6 @@ async def test_the_route_is_chosen_from_what_this_worker_has(
         ("conekta", "provider_not_configured"),
         ("stripe", "provider_not_configured"),
     ]
-
-
-# Events that come when it is over.
-
-
-def late_event(**changes: Any) -> ProviderEvent:
-    usual = {
-        "provider": ProviderName.CONEKTA,
-        "provider_event_id": "evt_1",
-        "event_type": "order.paid",
-        "kind": EventKind.PAYMENT,
-        "occurred_at": NOW,
-    }
-    return ProviderEvent.model_validate({**usual, **changes})
-
-
-def paid_snapshot(*charge_ids: str) -> PaymentSnapshot:
-    captures = [
-        Capture(provider_charge_id=id_, amount_minor=AMOUNT, currency="MXN", captured_at=NOW)
-        for id_ in charge_ids
-    ]
-    return PaymentSnapshot(
-        provider=ProviderName.CONEKTA,
-        provider_payment_id="ord_1",
-        status=PaymentStatus.SUCCEEDED,
-        amount_minor=AMOUNT,
-        currency="MXN",
-        captures=captures,
-    )
-
-
-async def late(books: Books, inbox: InboxActivities, event: ProviderEvent) -> WebhookEvent:
-    """Hand one event to the activity; returns its inbox row afterwards."""
-    id_ = await received(books)
-    events = ProviderEvents(events=[InboxEvent(id=id_, event=event)])
-    await run(
-        inbox.record_late_money,
-        LateMoney(subscription_id=books.subscription_id, events=events, at=NOW + MINUTE),
-    )
-    async with books.sessions() as session:
-        return await session.get_one(WebhookEvent, id_)
-
-
-async def test_late_money_stays_in_sight(books: Books, inbox: InboxActivities) -> None:
-    invoice_id = await books.invoice(status="void")
-    attempt_id = await books.attempt(invoice_id, OutcomeClass.DECLINED)
-    await books.invoice()
-    told = late_event(attempt_id=str(attempt_id), payment=paid_snapshot("ch_1"))
-    event = await late(books, inbox, told)
-    assert (event.disposition, event.applied_at) == ("unapplied_money", NOW + MINUTE)
-    [payment] = await books.all(Payment)
-    assert (payment.invoice_id, payment.kind) == (invoice_id, "capture")
-    assert (payment.amount_minor, payment.applied_minor) == (AMOUNT, 0)
-    [entry] = await books.all(AuditEntry)
-    assert (entry.action, entry.actor) == ("payment.unapplied", "provider:conekta")
-    assert entry.after["unapplied_minor"] == AMOUNT
-    invoices = {invoice.id: invoice for invoice in await books.all(Invoice)}
-    assert invoices[invoice_id].amount_paid_minor == 0, "an over subscription's bill is not paid"
-
-
-async def test_late_money_is_booked_once(books: Books, inbox: InboxActivities) -> None:
-    await books.invoice(status="void")
-    told = late_event(payment=paid_snapshot("ch_1"))
-    first, again = [await late(books, inbox, told) for _ in range(2)]
-    assert (first.disposition, again.disposition) == ("unapplied_money", "subscription_is_over")
-    more = await late(books, inbox, late_event(payment=paid_snapshot("ch_1", "ch_2")))
-    assert more.disposition == "unapplied_money"
-    assert [p.provider_charge_id for p in await books.all(Payment)] == ["ch_1", "ch_2"]
-    told_minor = [entry.after["unapplied_minor"] for entry in await books.all(AuditEntry)]
-    assert told_minor == [AMOUNT, AMOUNT], "only what was new is told of"
-
-
-async def test_the_same_late_money_in_one_batch_is_booked_once(
-    books: Books, inbox: InboxActivities
-) -> None:
-    await books.invoice(status="void")
-    ids = [await received(books) for _ in range(2)]
-    told = late_event(payment=paid_snapshot("ch_1"))
-    events = ProviderEvents(events=[InboxEvent(id=id_, event=told) for id_ in ids])
-    money = LateMoney(subscription_id=books.subscription_id, events=events, at=NOW)
-    for _ in range(2):
-        await run(inbox.record_late_money, money)
-    dispositions = [event.disposition for event in await books.all(WebhookEvent)]
-    assert dispositions == ["unapplied_money", "subscription_is_over"]
-    assert len(await books.all(Payment)) == 1
-    assert len(await books.all(AuditEntry)) == 1
-
-
-async def test_an_event_without_money_is_acknowledged(books: Books, inbox: InboxActivities) -> None:
-    await books.invoice(status="void")
-    event = await late(books, inbox, late_event(payment=paid_snapshot()))
-    assert (event.disposition, await books.all(Payment)) == ("subscription_is_over", [])
-    assert await books.all(AuditEntry) == []
-
-
-async def test_late_money_finds_its_invoice_by_the_providers_id(
-    books: Books, inbox: InboxActivities
-) -> None:
-    meant = await books.invoice(provider="conekta", provider_invoice_id="in_1")
-    await books.invoice(provider="conekta", provider_invoice_id="in_2")
-    told = late_event(provider_invoice_id="in_1", payment=paid_snapshot("ch_1"))
-    await late(books, inbox, told)
-    assert [p.invoice_id for p in await books.all(Payment)] == [meant]
-
-
-async def test_late_money_for_nothing_that_is_known_goes_to_the_latest_invoice(
-    books: Books, inbox: InboxActivities
-) -> None:
-    await books.invoice()
-    latest = await books.invoice()
-    told = late_event(attempt_id=str(new_id()), payment=paid_snapshot("ch_1"))
-    await late(books, inbox, told)
-    assert [p.invoice_id for p in await books.all(Payment)] == [latest]
-
-
-async def test_late_money_with_a_strange_reference_is_not_lost(
-    books: Books, inbox: InboxActivities
-) -> None:
-    """Metadata can be edited in a provider's dashboard: it may hold anything."""
-    await books.invoice()
-    told = late_event(attempt_id="order-4711", payment=paid_snapshot("ch_1"))
-    assert (await late(books, inbox, told)).disposition == "unapplied_money"
 
 
 async def test_acknowledging_is_done_once(books: Books, inbox: InboxActivities) -> None:

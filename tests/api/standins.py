@@ -15,6 +15,7 @@ from models.commands import (
     AddPaymentMethodInput,
     Cancel,
     CommandResult,
+    CreditUnapplied,
     DisputeInput,
     DisputeNews,
     Open,
@@ -22,6 +23,8 @@ from models.commands import (
     PaymentMethodResult,
     ProviderEvents,
     PurchaseInput,
+    RefundInput,
+    RefundResult,
     Resume,
     RetryPayment,
     SetPaymentMethod,
@@ -110,6 +113,11 @@ class StandInSubscription:
 
     def _operated(self, what: str, command: OperatorCommand) -> CommandResult:
         self._said.append(f"{what} by {command.actor}: {command.reason}")
+        return CommandResult(status=SubscriptionStatus.ACTIVE, settled=True)
+
+    @workflow.update
+    async def credit(self, command: CreditUnapplied) -> CommandResult:
+        self._said.append(f"credit {command.amount_minor} {command.currency}")
         return CommandResult(status=SubscriptionStatus.ACTIVE, settled=True)
 
     @workflow.signal
@@ -246,8 +254,18 @@ class StandInDispute:
         return DisputeNews(status=request.seen.status)
 
 
+@workflow.defn(name="RefundWorkflow")
+class StandInRefund:
+    """The provider has it, and has not paid it out yet."""
+
+    @workflow.run
+    async def run(self, order: RefundInput) -> RefundResult:
+        return RefundResult(status="pending")
+
+
 STANDINS = [
     StandInDispute,
+    StandInRefund,
     StandInSubscription,
     StandInPayment,
     StandInPurchase,
