@@ -168,7 +168,13 @@ class RefundBook:
         if new <= 0:
             return 0
         rows = {p.id: (p, b) for p, b in await balances(self._session, Payment.id.in_(ids))}
-        for balance, part in divide_refund(new, [one for _, one in rows.values()]):
+        parts = divide_refund(new, [one for _, one in rows.values()])
+        unplaced = new - sum(part for _, part in parts)
+        if unplaced:
+            # Credit was given for it already: only a person can say who owes whom.
+            actor = f"provider:{captures[0].provider}"
+            self._audit(actor, "refund.unplaced", {"amount_minor": unplaced})
+        for balance, part in parts:
             capture = rows[balance.payment_id][0]
             name = f"{capture.provider_charge_id}:refunded:{total_minor}"
             refund = reservation(

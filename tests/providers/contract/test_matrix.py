@@ -24,6 +24,7 @@ from tests.providers.contract.profiles import PROFILES, Profile
 # Reading, closing, and what `test_webhooks` is about: nothing that a provider may lack.
 EVERYBODYS_METHODS = {
     "aclose",
+    "find_invoice",
     "get_dispute",
     "get_invoice",
     "get_payment",
