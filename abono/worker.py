@@ -28,6 +28,7 @@ from activities.late_money import InboxActivities
 from activities.money_calls import MoneyActivities
 from activities.operating import OperatorActivities
 from activities.payment_methods import PaymentMethodActivities
+from activities.plan_changes import PlanChangeActivities
 from activities.provider_calls import ProviderActivities
 from activities.purchase_money import PurchaseActivities
 from activities.records import RecordActivities
@@ -90,6 +91,7 @@ def make_workers(
     inbox = InboxActivities(sessions)
     calls = ProviderActivities(sessions, providers)
     running = SubscriptionActivities(sessions, calls)
+    changes = PlanChangeActivities(sessions, calls)
     methods = PaymentMethodActivities(sessions, providers)
     benefits = BenefitActivities(sessions, providers)
     disputes = DisputeActivities(sessions, providers)
@@ -123,6 +125,8 @@ def make_workers(
     )
     provider_activities: list[Callable[..., Any]] = [
         calls.issue_payment,
+        changes.collect_change,
+        changes.change_provider_subscription,
         calls.open_provider_subscription,
         calls.retry_invoice,
         calls.settle_attempt,

@@ -107,15 +107,16 @@ class Customers:
         """The provider's price or plan for these terms, made on first use. Raises ProviderFailure.
 
         It is kept beside our price only while the price is what the terms say: a subscription keeps
-        the amount it was opened with.
+        the amount it was opened with. A price is that of one unit.
         """
+        amount_minor = terms.amount_minor // terms.quantity
         account = f"{provider.name}:{provider.account}"
         where = (
             PlanPrice.plan_id == terms.plan_id,
             PlanPrice.application_id == terms.application_id,
             PlanPrice.currency == terms.currency,
             PlanPrice.billing_interval == terms.billing_interval,
-            PlanPrice.amount_minor == terms.amount_minor,
+            PlanPrice.amount_minor == amount_minor,
         )
         async with self._sessions() as session:
             known = await session.scalar(select(PlanPrice.provider_plan_ids).where(*where))
@@ -126,7 +127,7 @@ class Customers:
                 plan_id=str(terms.plan_id),
                 name=terms.plan_name,
                 billing_interval=terms.billing_interval,
-                amount_minor=terms.amount_minor,
+                amount_minor=amount_minor,
                 currency=terms.currency,
             )
         )

@@ -188,4 +188,8 @@ async def upsert_invoice(
 
 def invoice_values(invoice: InvoiceProjection) -> dict[str, Any]:
     """The columns of a new row: nothing was refunded of what did not exist before."""
-    return {**invoice.model_dump(), "amount_refunded_minor": invoice.amount_refunded_minor or 0}
+    return {
+        **invoice.model_dump(exclude={"lines"}),
+        "lines": [line.model_dump(mode="json") for line in invoice.lines],
+        "amount_refunded_minor": invoice.amount_refunded_minor or 0,
+    }

@@ -5,8 +5,10 @@ from __future__ import annotations
 from uuid import UUID
 
 from activities.results import (
+    CHANGE_PREFIX,
     UNDONE,
     SubscriptionIds,
+    change_invoice_id,
     nothing,
     of_invoice,
     of_payment,
@@ -54,6 +56,9 @@ async def settle(
     object_id = attempt.provider_object_id or ""
     if Instrument(attempt.instrument) is not Instrument.CARD:
         return await _settle_payment(provider, attempt_id, object_id)
+    if object_id.startswith(CHANGE_PREFIX):
+        invoice = await provider.cancel_invoice(change_invoice_id(object_id))
+        return of_invoice(attempt_id, invoice)
     if "/" in object_id:
         # What is written down as pending waits for the customer, who may be in front of the bank's
         # page at this moment: it is adopted, not undone.

@@ -77,7 +77,7 @@ class ProviderActivities(ProviderCalls):
             snapshot = await provider.commit_payment(draft, object_id)
             return results.of_payment(request.attempt_id, snapshot)
 
-        return await self._attempt(request, prepare, commit)
+        return await self.attempt(request, prepare, commit)
 
     async def _open_page(self, request: IssuePayment, terms: PurchaseTerms) -> AttemptResult:
         """A page is made in one step. While its address is ours alone nobody can pay on it, so making it
@@ -92,7 +92,7 @@ class ProviderActivities(ProviderCalls):
         async def commit(_provider: PaymentProvider, _object_id: str) -> AttemptResult:
             return results.of_payment(request.attempt_id, made[-1])
 
-        return await self._attempt(request, prepare, commit)
+        return await self.attempt(request, prepare, commit)
 
     @activity.defn(name="open_provider_subscription")
     async def open_provider_subscription(self, request: OpenProviderSubscription) -> AttemptResult:
@@ -119,7 +119,7 @@ class ProviderActivities(ProviderCalls):
                 return results.on_hosted_page(result)
             return result
 
-        return await self._attempt(request, prepare, commit)
+        return await self.attempt(request, prepare, commit)
 
     @activity.defn(name="retry_invoice")
     async def retry_invoice(self, request: RetryInvoice) -> AttemptResult:
@@ -137,7 +137,7 @@ class ProviderActivities(ProviderCalls):
             )
             return results.of_invoice(request.attempt_id, invoice)
 
-        return await self._attempt(request, prepare, commit)
+        return await self.attempt(request, prepare, commit)
 
     @activity.defn(name="settle_attempt")
     async def settle_attempt(self, request: SettleAttempt) -> AttemptResult:
@@ -214,7 +214,7 @@ class ProviderActivities(ProviderCalls):
         )
         return hide_subscription(snapshot) or snapshot
 
-    async def _attempt(
+    async def attempt(
         self,
         request: AttemptRequest,
         prepare: Callable[[PaymentProvider, bool], Awaitable[str]],
@@ -331,6 +331,7 @@ class ProviderActivities(ProviderCalls):
             plan_name=terms.plan_name,
             billing_interval=terms.billing_interval,
             amount_minor=terms.amount_minor,
+            quantity=terms.quantity,
             currency=terms.currency,
             provider_payment_method_id=await self._customers.payment_method(
                 provider, terms, request.payment_method_id

@@ -174,7 +174,7 @@ async def _write_invoices(session: AsyncSession, batch: ChangeBatch) -> None:
         changed = {
             name: statement.excluded[name]
             for name, value in invoice.model_dump(exclude={"id", "invoice_date"}).items()
-            if value is not None
+            if value is not None and value != []
         }
         await session.execute(
             statement.on_conflict_do_update(index_elements=[Invoice.id], set_=changed)

@@ -129,6 +129,19 @@ def still_unknown(attempt_id: UUID, provider: ProviderName) -> AttemptResult:
     )
 
 
+# In the ledger, the invoice of a change is told apart from one of the provider's clock: what becomes
+# of a lost answer is that it is voided.
+CHANGE_PREFIX = "change:"
+
+
+def change_object(provider_invoice_id: str) -> str:
+    return f"{CHANGE_PREFIX}{provider_invoice_id}"
+
+
+def change_invoice_id(object_id: str) -> str:
+    return object_id.removeprefix(CHANGE_PREFIX)
+
+
 class SubscriptionIds(NamedTuple):
     """All that is needed to ask about a prepared subscription; one value in the ledger."""
 

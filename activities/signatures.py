@@ -75,6 +75,27 @@ class RetryInvoice(AttemptRequest):
     provider_customer_id: str | None = None
 
 
+class CollectChange(AttemptRequest):
+    """Charge what a change of the plan costs: the invoice's own lines. `terms` are those that hold
+    until it is paid."""
+
+    terms: SubscriptionTerms
+    provider_customer_id: str
+
+
+class ChangeProviderSubscription(_Message):
+    """Make the provider's subscription what `terms` say; repeated until it is. `restart`: a new period
+    begins, paid for already. `credit_minor` is taken off the next renewal."""
+
+    provider: ProviderName
+    change_id: UUID
+    terms: SubscriptionTerms
+    provider_customer_id: str
+    provider_subscription_id: str
+    restart: bool = False
+    credit_minor: int = 0
+
+
 class SettleAttempt(_Message):
     """Ask the provider what became of an attempt whose answer was lost: adopt it or undo it."""
 
@@ -294,6 +315,20 @@ class SubscriptionCalls(ABC):
     @activity.defn(name="change_payment_method")
     @abstractmethod
     async def change_payment_method(self, change: ChangePaymentMethod) -> None: ...
+
+
+class PlanChangeCalls(ABC):
+    """Remote activities about the plan of a subscription, on the same queues."""
+
+    @activity.defn(name="collect_change")
+    @abstractmethod
+    async def collect_change(self, request: CollectChange) -> AttemptResult: ...
+
+    @activity.defn(name="change_provider_subscription")
+    @abstractmethod
+    async def change_provider_subscription(
+        self, request: ChangeProviderSubscription
+    ) -> SubscriptionSnapshot: ...
 
 
 class PaymentMethodCalls(ABC):

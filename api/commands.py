@@ -32,11 +32,13 @@ from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from api.problems import log_unexpected
+from models.change_rules import Decision
 from models.commands import (
     TASK_QUEUE,
     AddPaymentMethodInput,
     BenefitChange,
     BenefitResult,
+    ChangePlan,
     Command,
     CommandResult,
     DetachPaymentMethodInput,
@@ -58,7 +60,7 @@ from models.commands import (
     refund_workflow_id,
     subscription_workflow_id,
 )
-from models.errors import AbonoError, Conflict, InvalidRequest, Unavailable
+from models.errors import AbonoError, Conflict, InvalidRequest, PaymentRefused, Unavailable
 from models.money import Money
 from models.purchase import PurchaseTerms, Terms
 from models.subscription import SubscriptionState
@@ -196,6 +198,22 @@ class Commands:
             return await self._within(deadline - loop.time(), update.result)
         except (TemporalAway, WorkflowGone):
             return None  # It was accepted: what became of it stands in the row.
+
+    async def preview(self, workflow_id: str, change: ChangePlan) -> Decision:
+        """What a change would come to, from the workflow's own state. Raises what it would refuse."""
+        handle = self.client.get_workflow_handle(workflow_id)
+
+        async def ask() -> Decision:
+            try:
+                found: Decision = await handle.query("preview_change", change, result_type=Decision)
+            except WorkflowQueryFailedError as refused:
+                raise Conflict(str(refused)) from None
+            return found
+
+        try:
+            return await self._within(self.wait_seconds, ask)
+        except TemporalAway:
+            raise Unavailable("The preview was not answered in time. Ask again.") from None
 
     async def add_payment_method(
         self, request: AddPaymentMethodInput
@@ -524,6 +542,7 @@ def _refusal(error: WorkflowUpdateFailedError) -> Exception:
     by_type: dict[str | None, type[AbonoError]] = {
         "conflict": Conflict,
         "invalid_request": InvalidRequest,
+        "payment_refused": PaymentRefused,
     }
     refusal = by_type.get(cause.type)
     return refusal(cause.message) if refusal else error

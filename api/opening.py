@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.auth import Principal
 from api.billing_policy import merge_policy
+from api.changing import total_of
 from api.clock import now
 from api.countries import settle_country
 from api.schemas import CreateSubscription
@@ -106,7 +107,8 @@ async def _agree(
         plan_id=plan.id,
         plan_name=plan.name,
         billing_interval=request.billing_interval,
-        amount_minor=prices[currency],
+        amount_minor=total_of(prices[currency], request.quantity),
+        quantity=request.quantity,
         currency=currency,
         instrument=instrument,
         payment_method_id=method.id if method else None,
@@ -291,6 +293,7 @@ def _row(terms: SubscriptionTerms, request: CreateSubscription) -> Subscription:
         payment_method_id=terms.payment_method_id,
         currency=terms.currency,
         amount_minor=terms.amount_minor,
+        quantity=terms.quantity,
         time_zone=terms.time_zone,
         cancel_at_period_end=False,
         metadata_=dict(request.metadata),

@@ -9,6 +9,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field
 
 from models.outcomes import NextAction
+from models.plan_change import InvoiceLine
 
 
 class _View(BaseModel):
@@ -165,7 +166,9 @@ class SubscriptionView(_View):
         billing_interval="monthly",
         payment_method_type="oxxo",
         currency="MXN",
+        quantity=1,
         amount_minor=19900,
+        credit_minor=0,
         current_period_start=None,
         current_period_end=None,
         trial_end=None,
@@ -210,7 +213,9 @@ class SubscriptionView(_View):
     payment_method_type: str
     payment_method_id: UUID | None
     currency: str
+    quantity: int
     amount_minor: int
+    credit_minor: int
     current_period_start: datetime | None
     current_period_end: datetime | None
     trial_end: datetime | None
@@ -277,6 +282,7 @@ class InvoiceView(_View):
     invoice_date: datetime
     due_date: datetime
     paid_at: datetime | None
+    lines: list[InvoiceLine]
     hosted_invoice_url: str | None
     invoice_pdf: str | None
 
@@ -319,6 +325,62 @@ class DisputeView(_View):
     evidence_due_at: datetime | None
     opened_at: datetime
     closed_at: datetime | None
+
+
+class ChangePreview(_View):
+    """What a change would come to at `at`. `amount_due_minor` is collected now; `takes_effect_at` is
+    null when the change waits for that to be paid. `credit_minor` is the customer's credit afterwards."""
+
+    model_config = _with_example(
+        at="2026-11-22T18:00:00Z",
+        proration="prorate",
+        takes_effect_at="2026-11-22T18:00:00Z",
+        plan_id="01890a5d-ac96-774b-bcce-b302099a8058",
+        billing_interval="monthly",
+        quantity=5,
+        amount_minor=99500,
+        currency="MXN",
+        lines=[
+            {
+                "kind": "unused_time",
+                "description": "Unused time on Pro",
+                "quantity": 1,
+                "amount_minor": -9950,
+                "period_start": "2026-11-22T18:00:00Z",
+                "period_end": "2026-12-07T18:00:00Z",
+            },
+            {
+                "kind": "remaining_time",
+                "description": "Remaining time on 5 × Pro",
+                "quantity": 5,
+                "amount_minor": 49750,
+                "period_start": "2026-11-22T18:00:00Z",
+                "period_end": "2026-12-07T18:00:00Z",
+            },
+        ],
+        amount_due_minor=39800,
+        credit_change_minor=0,
+        credit_minor=0,
+        pay_by=None,
+        next_invoice_minor=99500,
+        next_invoice_at="2026-12-07T18:00:00Z",
+    )
+
+    at: datetime
+    proration: str
+    takes_effect_at: datetime | None
+    plan_id: UUID
+    billing_interval: str
+    quantity: int
+    amount_minor: int
+    currency: str
+    lines: list[InvoiceLine]
+    amount_due_minor: int
+    credit_change_minor: int
+    credit_minor: int
+    pay_by: datetime | None
+    next_invoice_minor: int | None
+    next_invoice_at: datetime | None
 
 
 class InvoiceDetail(InvoiceView):

@@ -25,12 +25,14 @@ from models.calendar import BillingInterval, check_time_zone
 from models.commands import PauseAt
 from models.money import CURRENCIES
 from models.outcomes import Instrument, ProviderName
+from models.plan_change import Proration
 from models.routing import TransactionType
 
 _COUNTRIES = frozenset(country.alpha_2 for country in pycountry.countries)
 # The largest amount that any of the providers takes: Stripe allows 12 digits for some currencies.
 AMOUNT_MINOR_MAX = 999_999_999_999
 TRIAL_DAYS_MAX = 90
+QUANTITY_MAX = 1_000_000
 _METADATA_KEYS_MAX = 50
 _LIST_MAX = 100
 # PostgreSQL's bigint; JSON itself knows no limit.
@@ -86,6 +88,7 @@ Name = Annotated[str, _text(200)]
 Line = Annotated[str, _text(500)]
 Text = Annotated[str, _text(2000)]
 AmountMinor = Annotated[int, Field(strict=True, ge=1, le=AMOUNT_MINOR_MAX)]
+Quantity = Annotated[int, Field(strict=True, ge=1, le=QUANTITY_MAX)]
 TrialDays = Annotated[int, Field(strict=True, ge=0, le=TRIAL_DAYS_MAX)]
 MetadataKey = Annotated[str, _text(40)]
 MetadataValue = Annotated[str, StringConstraints(max_length=500)] | int | float | bool | None
@@ -224,6 +227,7 @@ class CreateSubscription(BaseModel):
     organization_id: UUID
     plan_id: UUID
     billing_interval: BillingInterval
+    quantity: Quantity = 1
     payment_method_id: UUID | None = None
     payment_method_type: Instrument | None = None
     trial_days: TrialDays | None = None
@@ -247,6 +251,27 @@ class SetPaymentMethodRequest(BaseModel):
     model_config = _example(payment_method_id="01890a5d-ac96-774b-bcce-b302099a8059")
 
     payment_method_id: UUID
+
+
+class ChangeSubscription(BaseModel):
+    """What is not named stays. `proration`: `prorate` settles the difference now, by the second;
+    `none` changes now and bills the new price from the next period on; `next_period` changes with it.
+    `proration_date` is the `at` of a preview: the change then costs exactly what was previewed. Naming
+    what there is already takes a pending change back."""
+
+    model_config = _example(plan_id="01890a5d-ac96-774b-bcce-b302099a8058", quantity=5)
+
+    plan_id: UUID | None = None
+    billing_interval: BillingInterval | None = None
+    quantity: Quantity | None = None
+    proration: Proration = Proration.PRORATE
+    proration_date: AwareDatetime | None = None
+
+    @model_validator(mode="after")
+    def _something(self) -> ChangeSubscription:
+        if self.plan_id is None and self.billing_interval is None and self.quantity is None:
+            raise FieldError("name a plan_id, a billing_interval or a quantity")
+        return self
 
 
 class RetryPaymentRequest(BaseModel):

@@ -20,6 +20,8 @@ from models.errors import Conflict
 from models.states import TERMINAL_STATUSES
 from models.storage.tables import Subscription
 
+Prepared = tuple[Subscription, Command]
+
 
 async def carry_out(
     context: ApiContext,
@@ -33,7 +35,7 @@ async def carry_out(
     """Once for an Idempotency-Key. Raises Conflict with what the workflow refuses it for; `check` may
     refuse it before, for what only the ledgers know."""
 
-    async def prepare(session: AsyncSession, _: UUID) -> Subscription:
+    async def prepare(session: AsyncSession, _: UUID) -> Prepared:
         row = await get_scoped(session, Subscription, subscription_id, principal)
         chosen = command if isinstance(command, RetryPayment | SetPaymentMethod) else None
         if chosen is not None and chosen.payment_method_id is not None:
@@ -42,9 +44,22 @@ async def carry_out(
             )
         if check is not None:
             await check(session, row)
-        return row
+        return row, command
 
-    async def act(row: Subscription) -> Answer:
+    return await send_prepared(context, principal, once, name, prepare)
+
+
+async def send_prepared(
+    context: ApiContext,
+    principal: Principal,
+    once: Once,
+    name: str,
+    prepare: Callable[[AsyncSession, UUID], Awaitable[Prepared]],
+) -> JSONResponse:
+    """As `carry_out`, for a command that is made of what the database says."""
+
+    async def act(prepared: Prepared) -> Answer:
+        row, command = prepared
         commands = Commands(context.temporal, context.response_wait_seconds)
         update_id = update_id_of(name, principal, once.key)
         try:

@@ -17,11 +17,35 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.auth import Principal
 from api.clock import now
-from api.responses import FallbackView, SubscriptionView
+from api.responses import ChangePreview, FallbackView, SubscriptionView
 from api.tenancy import scoped
+from models.change_rules import Decision
+from models.commands import ChangePlan
 from models.outcomes import OutcomeClass
 from models.states import TERMINAL_STATUSES
 from models.storage.tables import ChargeAttempt, FallbackEvent, Invoice, Subscription
+
+
+def preview_view(row: Subscription, change: ChangePlan, found: Decision) -> ChangePreview:
+    return ChangePreview(
+        **found.offer.model_dump(exclude={"plan_name"}),
+        **found.model_dump(include=_PREVIEWED),
+        proration=change.proration,
+        currency=row.currency,
+    )
+
+
+_PREVIEWED = {
+    "at",
+    "takes_effect_at",
+    "lines",
+    "amount_due_minor",
+    "credit_change_minor",
+    "credit_minor",
+    "pay_by",
+    "next_invoice_minor",
+    "next_invoice_at",
+}
 
 
 @dataclass

@@ -9,6 +9,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 from models.events import ProviderEvent
 from models.outcomes import Instrument, ProviderName
+from models.plan_change import Offer, Proration
 from models.purchase import PurchaseStatus, PurchaseTerms
 from models.snapshots import DisputeSnapshot, DisputeStatus
 from models.states import SubscriptionStatus
@@ -128,6 +129,17 @@ class CreditUnapplied(Command):
     payment_id: UUID
     amount_minor: int
     currency: str
+
+
+class ChangePlan(Command):
+    """Update `change` and query `preview_change`: sell `offer` from now on, or from the next period.
+
+    `at` is the instant that the difference is computed for, as a preview named it; None is now.
+    """
+
+    offer: Offer
+    proration: Proration = Proration.PRORATE
+    at: AwareDatetime | None = None
 
 
 class CommandResult(BaseModel):

@@ -59,6 +59,10 @@ class InstrumentNotSupported(InvalidRequest):
     default_code = "payment_method_type_not_supported"
 
 
+class ChangeNotSupported(InvalidRequest):
+    default_code = "change_not_supported"
+
+
 class Unauthenticated(AbonoError):
     status = 401
     default_code = "unauthenticated"

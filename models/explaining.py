@@ -29,6 +29,7 @@ NEXT_BY_STEP: dict[Step, str] = {
     Step.PAST_DUE: "The period begins; if the invoice is still unpaid then, it is past due",
     Step.CHECK_PROVIDER: "The provider is asked, should its webhook not have come by then",
     Step.GIVE_UP: "The last chance passes: unpaid by then, the subscription {end}",
+    Step.APPLY_CHANGE: "The change of the plan takes effect",
     Step.END: "The subscription ends, as requested",
     Step.PAUSE: "The subscription is paused, as requested",
     Step.RESUME: "The pause ends, and what is due then is collected",

@@ -25,6 +25,7 @@ class Step(StrEnum):
     PAST_DUE = "past_due"  # The period began and its invoice is unpaid.
     CHECK_PROVIDER = "check_provider"  # The expected webhook did not come: look.
     GIVE_UP = "give_up"  # The last chance has passed.
+    APPLY_CHANGE = "apply_change"  # A change of the plan takes effect with the period.
     END = "end"  # A scheduled cancellation takes effect.
     PAUSE = "pause"  # A scheduled pause takes effect.
     RESUME = "resume"  # A pause ends by itself.
@@ -38,6 +39,7 @@ SUMMARY_BY_STEP: dict[Step, str] = {
     Step.PAST_DUE: "the invoice falls due",
     Step.CHECK_PROVIDER: "ask the provider, should its webhook not come",
     Step.GIVE_UP: "give up on the unpaid invoice",
+    Step.APPLY_CHANGE: "change the plan",
     Step.END: "end as requested",
     Step.PAUSE: "pause as requested",
     Step.RESUME: "resume as requested",
@@ -71,6 +73,8 @@ def next_moment(terms: SubscriptionTerms, state: SubscriptionState) -> Moment | 
     end = paid_until(state)
     if state.cancel_at_period_end and end is not None:
         moments.append(Moment(end, Step.END))
+    elif state.change is not None and state.change.at is not None:
+        moments.append(Moment(state.change.at, Step.APPLY_CHANGE))
     return min(moments, default=None)
 
 
@@ -104,6 +108,9 @@ def _engine_moments(terms: SubscriptionTerms, state: SubscriptionState) -> list[
         # Nothing is on its way, for instance because the invoice was paid in part: nobody else will
         # move it, so it is collected at once.
         moments.append(Moment(invoice.created_at, Step.TRY_AGAIN))
+    if invoice.for_change:
+        # The renewal comes first: a change that is not paid by then has lapsed.
+        return [*moments, Moment((end or invoice.due_at) - terms.policy.lead, Step.OPEN_INVOICE)]
     past_due_at = invoice.due_at + terms.policy.due_grace
     # A slip that comes to its end before is heard of then: a timer for nothing would be one for every
     # renewal.

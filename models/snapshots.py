@@ -82,6 +82,7 @@ class InvoiceSnapshot(_Snapshot):
     hosted_invoice_url: str | None = None
     invoice_pdf: str | None = None
     first: bool = False  # The invoice that opens the subscription.
+    credit_applied_minor: int = 0  # What our credit took off the amount.
 
 
 class ProviderSubscriptionStatus(StrEnum):

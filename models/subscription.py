@@ -13,8 +13,9 @@ from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
-from models.calendar import BillingInterval
+from models.calendar import BillingInterval, BillingPeriod
 from models.outcomes import Instrument, OutcomeClass, ProviderName
+from models.plan_change import InvoiceLine, Offer, Proration
 from models.snapshots import Decline
 from models.states import SubscriptionStatus
 
@@ -101,8 +102,8 @@ class BillingPolicy(BaseModel):
 
 
 class SubscriptionTerms(BaseModel):
-    """What was agreed when the subscription was opened. No personal data: names and addresses stay
-    in PostgreSQL, where the activity that needs them looks them up."""
+    """What is agreed: at the opening, and after each change of the plan. No personal data: names and
+    addresses stay in PostgreSQL, where the activity that needs them looks them up."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -112,7 +113,8 @@ class SubscriptionTerms(BaseModel):
     plan_id: UUID
     plan_name: str
     billing_interval: BillingInterval
-    amount_minor: int
+    amount_minor: int  # Per period, for the whole quantity.
+    quantity: int = 1
     currency: str
     instrument: Instrument
     payment_method_id: UUID | None = None
@@ -133,6 +135,19 @@ class SubscriptionTerms(BaseModel):
     @property
     def description(self) -> str:
         return self.plan_name
+
+    @property
+    def offer(self) -> Offer:
+        return Offer(
+            plan_id=self.plan_id,
+            plan_name=self.plan_name,
+            billing_interval=self.billing_interval,
+            quantity=self.quantity,
+            amount_minor=self.amount_minor,
+        )
+
+    def with_offer(self, offer: Offer) -> SubscriptionTerms:
+        return self.model_copy(update=offer.model_dump())
 
     @property
     def clock(self) -> BillingClock:
@@ -169,6 +184,26 @@ class OpenInvoice(BaseModel):
     # When the slip that is out will have come to its end; nothing else need be set in motion before.
     ends_at: AwareDatetime | None = None
     after_trial: bool = False  # Its customer has been served already.
+    lines: list[
+        InvoiceLine
+    ] = []  # They sum to the amount, as far as it is the engine that made it.
+    credit_change_minor: int = 0  # Taken from the credit (negative) when the invoice was made.
+    offer: Offer | None = None  # What is sold with it, as far as it was made for a period.
+    for_change: bool = False  # It pays a change of the plan, not a period.
+    outdated: bool = False  # Made at a price that no longer holds: its slip is being voided.
+
+
+class PendingChange(BaseModel):
+    """A change of the plan that was accepted and has not taken effect."""
+
+    model_config = ConfigDict(frozen=True)
+
+    offer: Offer
+    proration: Proration
+    actor: str
+    at: AwareDatetime | None = None  # With this period; None: when its invoice is paid.
+    invoice_id: UUID | None = None
+    period: BillingPeriod | None = None  # The period that begins with it, for another interval.
 
 
 class SubscriptionState(BaseModel):
@@ -208,6 +243,11 @@ class SubscriptionState(BaseModel):
     open_dispute_ids: list[str] = []
     closed_dispute_ids: list[str] = []  # Newest last; a late report does not open them again.
     reminded_for: AwareDatetime | None = None  # The period end that a reminder is scheduled for.
+    change: PendingChange | None = None
+    placed_credit_minor: int = 0  # Of it, what the provider takes off its next renewal.
+    # What the current period, and one that was paid ahead, are paid at; None: at the terms' price.
+    period_amount_minor: int | None = None
+    ahead_amount_minor: int | None = None
     # Ids of provider events already applied, newest last: bounded, because the inbox has the last word.
     applied_event_ids: list[UUID] = []
     # Provider ids of money already counted, newest last: heard of twice, it is counted once.
@@ -247,6 +287,7 @@ class InvoiceProjection(BaseModel):
     paid_at: AwareDatetime | None = None
     hosted_invoice_url: str | None = None
     invoice_pdf: str | None = None
+    lines: list[InvoiceLine] = []  # Empty leaves what is there.
 
 
 class AttemptProjection(BaseModel):
@@ -374,6 +415,10 @@ class SubscriptionProjection(BaseModel):
     pending_change: dict[str, Any] | None
     collection: dict[str, Any] | None = None
     risk: str | None = None
+    plan_id: UUID
+    billing_interval: BillingInterval
+    quantity: int
+    amount_minor: int
     credit_minor: int = 0
     next_step: str | None
     next_step_at: AwareDatetime | None

@@ -109,6 +109,9 @@ class Capability(StrEnum):
     CHANGE_PAYMENT_METHOD = "change_payment_method"  # Of a running subscription.
     BROWSER_SETUP = "browser_setup"  # A secret for the browser, with whatever the bank asks there.
     FIRST_PAYMENT_IN_BROWSER = "first_payment_in_browser"  # A subscription without a stored card.
+    CHANGE_PLAN = "change_plan"  # Plan and quantity of a running subscription.
+    CHANGE_INTERVAL = "change_interval"  # Of a running subscription: a new period begins at once.
+    PRORATE = "prorate"  # Collects, or credits, exactly what we computed for a change.
     CASH_VOUCHER = "cash_voucher"
     BANK_TRANSFER = "bank_transfer"
     REFUND = "refund"
@@ -183,10 +186,44 @@ class SubscriptionDraft(_Request):
     provider_plan_id: str
     plan_name: str
     billing_interval: BillingInterval
-    amount_minor: int
+    amount_minor: int  # Per period, for the whole quantity.
+    quantity: int = 1
     currency: str
     provider_payment_method_id: str | None
     trial_end: AwareDatetime | None = None
+
+
+class ChangeDraft(_Request):
+    """What a change of the plan costs, line by line, to be collected at once. The lines (what for,
+    amount in minor units, perhaps negative) sum to `amount_minor`."""
+
+    attempt_id: str
+    subscription_id: str
+    invoice_id: str
+    provider_customer_id: str
+    provider_payment_method_id: str | None
+    lines: tuple[tuple[str, int], ...]
+    amount_minor: int
+    currency: str
+
+
+class SubscriptionChange(_Request):
+    """What a subscription is to be, whatever it is now. `change_id` is the same for every repetition.
+
+    `restart`: with another interval a new period begins at once. That period is paid for already (its
+    price is in a ChangeDraft), so nothing is charged for it. `credit_minor` is what the provider takes
+    off the next renewal.
+    """
+
+    change_id: str
+    provider_customer_id: str
+    provider_subscription_id: str
+    provider_plan_id: str
+    amount_minor: int
+    quantity: int
+    currency: str
+    restart: bool = False
+    credit_minor: int = 0
 
 
 class PreparedSubscription(_Request):
@@ -367,6 +404,18 @@ class PaymentProvider(Protocol):
     async def find_invoice(self, provider_payment_id: str) -> str | None:
         """The id of the provider's invoice that this payment paid; None when it paid none. News of money
         that went back may name the payment alone."""
+
+    async def prepare_change(self, draft: ChangeDraft, *, retry: bool = False) -> str:
+        """The id of an invoice with the draft's lines that cannot be paid yet."""
+
+    async def commit_change(self, draft: ChangeDraft, provider_invoice_id: str) -> InvoiceSnapshot:
+        """Charge it now; a decline raises ProviderFailure(DECLINED)."""
+
+    async def cancel_invoice(self, provider_invoice_id: str) -> InvoiceSnapshot:
+        """Make sure that it can no longer be paid, and say what it came to: `void`, or `paid`."""
+
+    async def change_subscription(self, change: SubscriptionChange) -> SubscriptionSnapshot:
+        """Make the subscription what `change` says. Moves no money; may be repeated."""
 
     async def prepare_payment(self, draft: PaymentDraft, *, retry: bool = False) -> str:
         """The id of a payment object that cannot be paid yet."""

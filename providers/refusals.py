@@ -7,6 +7,7 @@ from typing import Protocol
 from models.snapshots import (
     DisputeSnapshot,
     GrantSnapshot,
+    InvoiceSnapshot,
     PaymentSnapshot,
     SubscriptionSnapshot,
 )
@@ -14,12 +15,14 @@ from providers.protocol import (
     BenefitDraft,
     Capabilities,
     Capability,
+    ChangeDraft,
     CheckoutDraft,
     FailureKind,
     GrantDraft,
     ProductDraft,
     ProviderFailure,
     SetupDraft,
+    SubscriptionChange,
 )
 
 NO_BENEFITS = "only Polar hands out benefits: sell the product through Polar"
@@ -92,6 +95,28 @@ class NoPause:
         resume_id: str,
     ) -> SubscriptionSnapshot:
         raise unsupported(self.capabilities.refusals[Capability.PAUSE])
+
+
+class NoPlanChange:
+    """A provider whose subscriptions stay as they were opened; its capabilities say why."""
+
+    async def prepare_change(
+        self: _HasCapabilities, draft: ChangeDraft, *, retry: bool = False
+    ) -> str:
+        raise unsupported(self.capabilities.refusals[Capability.PRORATE])
+
+    async def commit_change(
+        self: _HasCapabilities, draft: ChangeDraft, provider_invoice_id: str
+    ) -> InvoiceSnapshot:
+        raise unsupported(self.capabilities.refusals[Capability.PRORATE])
+
+    async def cancel_invoice(self: _HasCapabilities, provider_invoice_id: str) -> InvoiceSnapshot:
+        raise unsupported(self.capabilities.refusals[Capability.PRORATE])
+
+    async def change_subscription(
+        self: _HasCapabilities, change: SubscriptionChange
+    ) -> SubscriptionSnapshot:
+        raise unsupported(self.capabilities.refusals[Capability.CHANGE_PLAN])
 
 
 class _HasCapabilities(Protocol):

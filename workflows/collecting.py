@@ -12,7 +12,13 @@ from temporalio.workflow import ParentClosePolicy
 with workflow.unsafe.imports_passed_through():
     from activities.results import UNDONE_REASONS
     from activities.signatures import AttemptResult, Records, RouteRequest, SettleAttempt
-    from models.commands import InboxEvent, Pause, SetPaymentMethod, resolve_workflow_id
+    from models.commands import (
+        ChangePlan,
+        InboxEvent,
+        Pause,
+        SetPaymentMethod,
+        resolve_workflow_id,
+    )
     from models.moments import Step, unavailable_retry_at
     from models.outcomes import FallbackReason
     from models.states import InvoiceStatus, SubscriptionEvent
@@ -76,6 +82,10 @@ class BillingClockSteps(Protocol):
 
     async def retry(self, actor: str) -> None:
         """Collect the open invoice now."""
+
+    async def change(self, command: ChangePlan) -> bool:
+        """Change what is sold; whether the caller has something to wait for. Raises ChangeRefused, with
+        nothing changed."""
 
 
 async def choose_route(desk: Desk, payment_method_id: UUID | None = None) -> None:

@@ -22,6 +22,7 @@ with workflow.unsafe.imports_passed_through():
     from models.ids import derived_id
     from models.moments import Moment, next_moment, paid_until, reminder_at
     from models.outcomes import FallbackReason, OutcomeClass, ProviderName
+    from models.plan_change import Offer
     from models.settlement import Settlement
     from models.snapshots import Capture
     from models.states import (
@@ -52,7 +53,7 @@ with workflow.unsafe.imports_passed_through():
         SubscriptionState,
         SubscriptionTerms,
     )
-    from workflows.options import call_record, moved_attributes
+    from workflows.options import PLAN_KEY, call_record, moved_attributes
 
 ENGINE_ACTOR = "engine"
 # The kind of a payment that an operator booked.
@@ -74,6 +75,7 @@ class Desk:
     def __init__(self, terms: SubscriptionTerms, state: SubscriptionState) -> None:
         self.terms = terms
         self.state = state
+        self.change_declined: str | None = None  # Why the last change could not be collected.
         # While the provider is asked what became of an attempt. Not in the state: it ends with the run.
         self.doubt: Doubt | None = None
         self.on_doubt: Callable[[], None] = lambda: None
@@ -137,6 +139,21 @@ class Desk:
         workflow.upsert_search_attributes(moved_attributes(self.state, self.next_moment()))
         return True
 
+    def change_terms(self, offer: Offer, actor: str, **data: Any) -> None:
+        """The subscription is for another plan, interval or quantity from this moment on."""
+        before, after = (
+            one.model_dump(mode="json", exclude={"plan_name"}) for one in (self.terms.offer, offer)
+        )
+        self.terms = self.terms.with_offer(offer)
+        self.audit(actor, "change", before, after)
+        self.emit("subscription.changed", before=before, after=after, **data)
+        workflow.upsert_search_attributes([PLAN_KEY.value_set(str(offer.plan_id))])
+
+    def invoice_credit(self, amount_minor: int, reason: str, invoice_id: UUID) -> None:
+        """Credit that an invoice gives, or takes (negative); nothing is no entry."""
+        if amount_minor:
+            self.credit(amount_minor, self.terms.currency, reason, invoice_id=invoice_id)
+
     def audit(self, actor: str, action: str, before: dict[str, Any], after: dict[str, Any]) -> None:
         self._audit.append(
             AuditProjection(
@@ -177,11 +194,15 @@ class Desk:
             period_end=invoice.period_end,
             invoice_date=invoice.created_at,
             due_date=invoice.due_at,
+            lines=invoice.lines,
             **changes,
         )
 
     def invoice(self, invoice: OpenInvoice, status: InvoiceStatus, **changes: Any) -> None:
-        """Put the invoice's row into the batch."""
+        """Put the invoice's row into the batch. One that will not be paid gives back its credit."""
+        if status in {InvoiceStatus.VOID, InvoiceStatus.FAILED}:
+            reserved, invoice.credit_change_minor = invoice.credit_change_minor, 0
+            self.invoice_credit(-reserved, "invoice_given_up", invoice.invoice_id)
         self._invoices[invoice.invoice_id] = self.invoice_row(invoice, status, **changes)
         self.touch()
 
@@ -435,6 +456,10 @@ class Desk:
             pending_change=_pending_change(state, self.over),
             collection=_collection(self.terms, state),
             risk=risk_of(state),
+            plan_id=self.terms.plan_id,
+            billing_interval=self.terms.billing_interval,
+            quantity=self.terms.quantity,
+            amount_minor=self.terms.amount_minor,
             credit_minor=state.credit_minor,
             next_step=str(moment.step) if moment else None,
             next_step_at=moment.at if moment else None,
@@ -470,7 +495,15 @@ def _pending_change(state: SubscriptionState, over: bool) -> dict[str, Any] | No
         return {"type": "cancel", "at": end.isoformat()}
     if state.pause_at is not None:
         return {"type": "pause", "at": state.pause_at.isoformat()}
-    return None
+    if state.change is None:
+        return None
+    change = state.change
+    return {
+        "type": "change",
+        "at": change.at.isoformat() if change.at is not None else None,
+        "invoice_id": str(change.invoice_id) if change.invoice_id is not None else None,
+        **change.offer.model_dump(mode="json", exclude={"plan_name"}),
+    }
 
 
 def paid_at(now: datetime, captures: Sequence[Capture]) -> datetime:

@@ -27,15 +27,23 @@ with workflow.unsafe.imports_passed_through():
         PendingPaymentResult,
     )
     from models.calendar import BillingPeriod, period
-    from models.commands import InboxEvent, Pause, SetPaymentMethod, payment_workflow_id
+    from models.commands import (
+        ChangePlan,
+        InboxEvent,
+        Pause,
+        SetPaymentMethod,
+        payment_workflow_id,
+    )
     from models.ids import our_id
     from models.moments import Step, paid_until
     from models.outcomes import Instrument, OutcomeClass, ProviderName
+    from models.plan_change import period_line
     from models.settlement import settle
     from models.snapshots import Capture, PaymentSnapshot
     from models.states import InvoiceStatus, SubscriptionEvent, SubscriptionStatus
     from models.subscription import OpenInvoice
     from workflows import dunning, pausing, trialing
+    from workflows.changing import EngineChanges
     from workflows.collecting import (
         choose_route,
         give_up,
@@ -63,6 +71,7 @@ class EngineClock:
         self._collecting: OpenInvoice | None = None  # What the running payment is for.
         self._issued = False
         self._attended = False  # A caller wants to know as soon as there is something to pay.
+        self._changes = EngineChanges(desk, self)
 
     @property
     def deaf(self) -> bool:
@@ -95,20 +104,24 @@ class EngineClock:
             desk.move(SubscriptionEvent.TRIAL_STARTED)
         else:
             new_invoice(desk, due_at=now, first=True, amount_minor=desk.terms.amount_minor)
-            await self._collect()
+            await self.collect()
         desk.state.opened = True
         desk.touch()
 
     async def act(self, step: Step) -> None:
         desk, invoice = self._desk, self._desk.state.invoice
-        if step is Step.OPEN_INVOICE:
+        if step is Step.OPEN_INVOICE and invoice is not None:
+            await self._end_change()
+        elif step is Step.OPEN_INVOICE:
             self._roll()
             await self._open_renewal()
         elif step is Step.TRY_AGAIN and invoice is not None:
             invoice.next_try_at = None
-            await self._collect()
+            await self.collect()
         elif step is Step.PAST_DUE:
             desk.move(SubscriptionEvent.PAYMENT_FAILED)
+        elif step is Step.APPLY_CHANGE:
+            self._changes.apply_scheduled()
         elif step is Step.END:
             await self.cancel(immediately=True, actor=ENGINE_ACTOR)
         elif step is Step.PAUSE:
@@ -151,11 +164,11 @@ class EngineClock:
             state.cancel_at_period_end = False
             desk.move(SubscriptionEvent.CANCELED, actor)
         if self._handle is not None:
-            await self._void_running()
+            await self.void_running()
         elif desk.over:
             state.invoice = None
 
-    async def _void_running(self) -> None:
+    async def void_running(self) -> None:
         """The running slip must not be paid any more. It may have ended by itself a moment ago: then
         its result, on its way, is what counts."""
         if self._handle is None:
@@ -176,7 +189,7 @@ class EngineClock:
         `take_news`."""
         pausing.refuse_pause(self._desk, command, busy=False)
         pausing.begin(self._desk, command)
-        await self._void_running()
+        await self.void_running()
 
     async def end_pause(self, actor: str) -> None:
         desk, state = self._desk, self._desk.state
@@ -205,7 +218,7 @@ class EngineClock:
         pausing.leave(desk, SubscriptionEvent.RESUMED_UNPAID, actor)
         if not self.busy:
             await desk.commit()
-            await self._collect()
+            await self.collect()
 
     async def set_payment_method(self, command: SetPaymentMethod) -> None:
         raise pausing.conflict(f"the subscription is paid by {self._desk.terms.instrument}")
@@ -216,7 +229,20 @@ class EngineClock:
         if invoice is not None and not self.busy:
             invoice.next_try_at = None
             self._attended = True
-            await self._collect()
+            await self.collect()
+
+    async def change(self, command: ChangePlan) -> bool:
+        self._attended = True
+        collects = await self._changes.make(command)
+        self._attended = self._attended and collects
+        return collects
+
+    async def _end_change(self) -> None:
+        """The renewal is due and a change was not paid: its slip is voided, and then it lapses."""
+        if self.busy:
+            await self.void_running()
+        else:
+            self._changes.lapse()
 
     async def take_news(self) -> None:
         """A voucher or transfer has ended; decide what follows."""
@@ -227,17 +253,21 @@ class EngineClock:
         invoice = self._take_money(news)
         if invoice is None:
             return
-        if desk.over or desk.state.cancel_at_period_end:
+        if desk.over or (desk.state.cancel_at_period_end and not invoice.for_change):
             desk.invoice(invoice, InvoiceStatus.VOID)
             desk.state.invoice = None
-        elif desk.state.is_held:
+        elif desk.state.is_held and not invoice.for_change:
             self._put_aside(invoice)
         elif attempt.outcome is OutcomeClass.NOT_ATTEMPTED:
             if try_elsewhere(desk, invoice, attempt):
                 await desk.commit()
-                await self._collect()
+                await self.collect()
+            elif invoice.next_try_at is None and invoice.for_change:
+                self._changes.lapse()
             elif invoice.next_try_at is None:
                 dunning.end_collection(desk, invoice)
+        elif invoice.for_change:
+            self._changes.lapse()
         else:
             await self._reissue(invoice)
 
@@ -263,7 +293,7 @@ class EngineClock:
         money is booked as ever; otherwise the invoice stays open with nothing on its way."""
         if self._handle is None:
             return
-        await self._void_running()
+        await self.void_running()
         await workflow.wait_condition(lambda: self.has_news)
         news, self._payment = self._payment, None
         if news is not None:
@@ -280,7 +310,7 @@ class EngineClock:
         invoice.candidate = 0
         invoice.vouchers_issued = max(0, invoice.vouchers_issued - 1)
         self._attended = True
-        await self._collect()
+        await self.collect()
 
     def book_outside(self, capture: Capture) -> None:
         """Money that no provider saw pays the open invoice."""
@@ -321,6 +351,12 @@ class EngineClock:
 
     async def _reissue(self, invoice: OpenInvoice) -> None:
         desk = self._desk
+        if invoice.outdated:
+            invoice.vouchers_issued -= 1
+            self._changes.renew_price(invoice)
+            await desk.commit()
+            await self.collect()
+            return
         desk.emit("payment.expired", invoice_id=str(invoice.invoice_id))
         if invoice.vouchers_issued >= desk.terms.policy.vouchers_max:
             dunning.end_collection(desk, invoice)
@@ -328,22 +364,24 @@ class EngineClock:
         invoice.candidate = 0
         # The ledger has to know that the old slip is closed before it lets the next one begin.
         await desk.commit()
-        await self._collect()
+        await self.collect()
 
     async def _open_renewal(self) -> None:
         desk, state = self._desk, self._desk.state
-        following = self._period(state.period_number + 1)
+        following = self._changes.following(self._period(state.period_number + 1))
         invoice = new_invoice(
             desk, due_at=following.start, first=False, amount_minor=desk.terms.amount_minor
         )
-        invoice.period_number = following.number
-        invoice.period_start, invoice.period_end = following.start, following.end
-        await self._collect()
+        self._changes.price(invoice, following)
+        await self.collect()
 
-    async def _collect(self) -> None:
+    async def collect(self) -> None:
         """Have a voucher or transfer issued by the candidate whose turn it is."""
         desk, invoice = self._desk, self._desk.state.invoice
         if invoice is None:
+            return
+        if invoice.amount_minor == invoice.amount_paid_minor and not invoice.first:
+            self._settle(invoice, workflow.now())
             return
         if not desk.state.candidates:
             give_up(desk, invoice)
@@ -375,6 +413,8 @@ class EngineClock:
         policy = desk.terms.policy
         transfer = desk.terms.instrument is Instrument.SPEI
         expires_at = now + (policy.transfer_lifetime if transfer else policy.voucher_lifetime)
+        if invoice.for_change:
+            expires_at = min(expires_at, invoice.due_at)
         return IssuePayment(
             attempt_id=attempt_id,
             provider=desk.state.candidates[invoice.candidate],
@@ -384,7 +424,7 @@ class EngineClock:
             expires_at=expires_at,
             remind_at=expires_at - policy.reminder_before_expiry,
             expiry_grace_seconds=seconds(policy.expiry_grace),
-            somebody_waits=invoice.first or self._attended,
+            somebody_waits=invoice.first or invoice.for_change or self._attended,
         )
 
     async def _follow(self, attempt_id: UUID) -> None:
@@ -421,32 +461,45 @@ class EngineClock:
 
     def _go_on(self, invoice: OpenInvoice, captures: Sequence[Capture]) -> None:
         """Money was applied: an invoice that is paid in full moves the subscription on."""
-        desk, state = self._desk, self._desk.state
+        desk = self._desk
         if invoice.amount_paid_minor < invoice.amount_minor:
             # Paid in part: the next moment is another slip, for the rest.
             desk.invoice(invoice, InvoiceStatus.PENDING)
             return
-        when = paid_at(workflow.now(), captures)
+        self._settle(invoice, paid_at(workflow.now(), captures))
+
+    def _settle(self, invoice: OpenInvoice, when: datetime) -> None:
+        """Nothing is lacking any more: what the invoice was for begins, or goes on."""
+        desk, state = self._desk, self._desk.state
+        if invoice.for_change:
+            self._changes.paid(invoice, when)
+            return
         if invoice.first:
             state.anchor_at = state.anchor_at or max(when, state.created_at or when)
         covered = self._covered(invoice, when)
         invoice.period_start, invoice.period_end = covered.start, covered.end
+        if invoice.first and not invoice.lines:
+            invoice.lines = [period_line(desk.terms.offer, covered.start, covered.end)]
         desk.invoice(invoice, InvoiceStatus.PAID, paid_at=when)
         state.invoice = None
-        self._extend(covered)
+        self._extend(covered, invoice.amount_minor - invoice.credit_change_minor)
+        if invoice.outdated:
+            self._changes.overtaken(invoice, covered)
         dunning.recover(desk)
         desk.move(SubscriptionEvent.PAYMENT_SUCCEEDED)
         desk.emit("invoice.paid", invoice_id=str(invoice.invoice_id))
 
-    def _extend(self, covered: BillingPeriod) -> None:
+    def _extend(self, covered: BillingPeriod, amount_minor: int) -> None:
         """The paid period becomes the current one, now or when it begins."""
         state = self._desk.state
         state.period_number = covered.number
         if state.current_period_end is None or covered.start <= workflow.now():
             state.current_period_start, state.current_period_end = covered.start, covered.end
-            state.paid_ahead_until = None
+            state.paid_ahead_until = state.ahead_amount_minor = None
+            state.period_amount_minor = amount_minor
         else:
             state.paid_ahead_until = covered.end
+            state.ahead_amount_minor = amount_minor
 
     def _roll(self) -> None:
         """A period that was paid ahead has begun."""
@@ -454,7 +507,8 @@ class EngineClock:
         if state.paid_ahead_until is not None:
             state.current_period_start = state.current_period_end
             state.current_period_end = state.paid_ahead_until
-            state.paid_ahead_until = None
+            state.period_amount_minor = state.ahead_amount_minor
+            state.paid_ahead_until = state.ahead_amount_minor = None
             self._desk.touch()
 
     def _period(self, number: int) -> BillingPeriod:
@@ -465,7 +519,10 @@ class EngineClock:
     def _covered(self, invoice: OpenInvoice, paid: datetime) -> BillingPeriod:
         """The period that the invoice is for. Who was paused for want of money pays for the period in
         which he pays: those that he was not served in are not billed."""
+        start, end = invoice.period_start, invoice.period_end
         covered = self._period(invoice.period_number)
+        if not invoice.first and start is not None and end is not None:
+            covered = BillingPeriod(number=invoice.period_number, start=start, end=end)
         while self._desk.state.suspended_at is not None and covered.end <= paid:
             covered = self._period(covered.number + 1)
         return covered
@@ -498,7 +555,7 @@ class EngineClock:
                 provider_object_id=payment.provider_payment_id,
             )
             self._book(invoice, facts.attempt_id, facts.provider, payment)
-            await self._void_running()
+            await self.void_running()
         else:
             settlement = settle(0, 0, facts.currency, new)
             desk.payments(facts.invoice_id, facts.attempt_id, facts.provider, settlement)

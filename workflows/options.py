@@ -18,11 +18,13 @@ with workflow.unsafe.imports_passed_through():
     from activities.signatures import (
         AttemptRequest,
         AttemptResult,
+        ChangeProviderSubscription,
         CheckDeclaration,
         DeclarationCheck,
         IssuePayment,
         OperatorCalls,
         PaymentReference,
+        PlanChangeCalls,
         ProviderCalls,
         Records,
         SettleAttempt,
@@ -198,6 +200,19 @@ async def call_remote(method: Any, reference: SubscriptionReference, summary: st
         retry_policy=READ_RETRY,
         summary=summary,
     )
+
+
+async def call_change(request: ChangeProviderSubscription) -> SubscriptionSnapshot:
+    snapshot: SubscriptionSnapshot = await workflow.execute_activity_method(
+        PlanChangeCalls.change_provider_subscription,
+        request,
+        task_queue=PROVIDER_TASK_QUEUES[request.provider],
+        start_to_close_timeout=ATTEMPT_TIMEOUT,
+        heartbeat_timeout=HEARTBEAT_TIMEOUT,
+        retry_policy=READ_RETRY,
+        summary=f"sell {request.terms.offer.title} at {request.provider}",
+    )
+    return snapshot
 
 
 async def call_record(batch: ProjectionBatch) -> None:

@@ -25,7 +25,7 @@ with workflow.unsafe.imports_passed_through():
         RetryInvoice,
         SubscriptionCalls,
     )
-    from models.commands import InboxEvent, Pause, SetPaymentMethod
+    from models.commands import ChangePlan, InboxEvent, Pause, SetPaymentMethod
     from models.moments import Step, paid_until
     from models.outcomes import OutcomeClass
     from models.snapshots import ProviderSubscriptionStatus, SubscriptionSnapshot
@@ -41,6 +41,7 @@ with workflow.unsafe.imports_passed_through():
     )
     from workflows.desk import ENGINE_ACTOR, Desk
     from workflows.options import call_attempt, call_subscription
+    from workflows.provider_changing import ProviderChanges
     from workflows.provider_following import UNPAID, ProviderFollower
 
 UNPAID_STATUSES = frozenset({SubscriptionStatus.INCOMPLETE, SubscriptionStatus.PAST_DUE})
@@ -54,6 +55,7 @@ class ProviderClock:
         self._follower = ProviderFollower(desk)
         self._news: AttemptResult | None = None
         self._running: asyncio.Task[None] | None = None
+        self._changes = ProviderChanges(desk, self)
 
     @property
     def busy(self) -> bool:
@@ -99,6 +101,9 @@ class ProviderClock:
             desk.state.provider_looked_at = workflow.now()
             desk.touch()
             await self._follower.look()
+            await self._changes.place_credit()
+        elif step is Step.APPLY_CHANGE:
+            self._changes.apply_scheduled()
         elif step is Step.GIVE_UP:
             await self._end_unpaid()
         elif step is Step.END:
@@ -134,6 +139,7 @@ class ProviderClock:
                 await self._follower.look()
                 disposition = "read_back"
             self._desk.acknowledge([inbox_event.id], disposition)
+        await self._changes.place_credit()
 
     def hear_issued(self, attempt: AttemptResult) -> None:
         """Vouchers are the other clock's."""
@@ -172,6 +178,10 @@ class ProviderClock:
         desk.state.cancel_at_period_end = False
         desk.audit(actor, "resume", {"cancel_at_period_end": True}, {"cancel_at_period_end": False})
         desk.emit("subscription.cancel_unscheduled")
+
+    async def change(self, command: ChangePlan) -> bool:
+        await self._changes.make(command)
+        return self.busy
 
     async def retry(self, actor: str) -> None:
         invoice = self._desk.state.invoice
@@ -278,6 +288,11 @@ class ProviderClock:
         desk, invoice = self._desk, self._desk.state.invoice
         if attempt is None or invoice is None:
             return
+        if invoice.for_change:
+            await self._changes.ended(invoice, attempt)
+            if desk.state.cancel_requested:
+                await self.cancel(immediately=True, actor=ENGINE_ACTOR)
+            return
         if attempt.outcome is not OutcomeClass.PENDING:
             desk.close_attempt(invoice, attempt)
         if desk.state.is_held:
@@ -310,9 +325,9 @@ class ProviderClock:
             give_up(desk, invoice)
             return
         request = OpenProviderSubscription(
-            **self._attempt_fields(invoice), trial_end=self._trial_end_to_come()
+            **self.attempt_fields(invoice), trial_end=self._trial_end_to_come()
         )
-        self._start(
+        self.start(
             ProviderCalls.open_provider_subscription,
             request,
             f"open the subscription at {request.provider}",
@@ -334,11 +349,11 @@ class ProviderClock:
             self._start_first(invoice)
             return
         request = RetryInvoice(
-            **self._attempt_fields(invoice), provider_invoice_id=invoice.provider_invoice_id
+            **self.attempt_fields(invoice), provider_invoice_id=invoice.provider_invoice_id
         )
-        self._start(ProviderCalls.retry_invoice, request, "charge the open invoice again")
+        self.start(ProviderCalls.retry_invoice, request, "charge the open invoice again")
 
-    def _attempt_fields(self, invoice: OpenInvoice) -> dict[str, Any]:
+    def attempt_fields(self, invoice: OpenInvoice) -> dict[str, Any]:
         state = self._desk.state
         state.provider = state.candidates[invoice.candidate]
         invoice.attempt_id = workflow.uuid7()
@@ -353,7 +368,7 @@ class ProviderClock:
             "payment_method_id": state.payment_method_id,
         }
 
-    def _start(self, method: Any, request: AttemptRequest, summary: str) -> None:
+    def start(self, method: Any, request: AttemptRequest, summary: str) -> None:
         async def run() -> None:
             result = await call_attempt(method, request, summary)
             if result.outcome is OutcomeClass.UNKNOWN:

@@ -13,6 +13,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.signatures import AttemptResult, ProviderCalls, SubscriptionReference
     from models.events import ProviderEvent
     from models.outcomes import OutcomeClass
+    from models.plan_change import period_line, settle_lines
     from models.settlement import settle
     from models.snapshots import (
         InvoiceSnapshot,
@@ -40,7 +41,7 @@ class ProviderFollower:
         """What the provider says of one of its invoices; says what was done with it."""
         invoice = self._match(snapshot)
         if snapshot.status is ProviderInvoiceStatus.PAID:
-            if not self._desk.uncounted(snapshot.captures) and not self._is_open(snapshot):
+            if not self._desk.uncounted(snapshot.captures) and not self._is_news(snapshot):
                 return "nothing_new"
             self.paid(invoice, snapshot, None)
             return "applied"
@@ -100,6 +101,7 @@ class ProviderFollower:
                 provider_object_id=snapshot.provider_invoice_id,
             )
         desk.payments(invoice.invoice_id, attempt_id, snapshot.provider, settlement)
+        self._explain(invoice, snapshot)
         desk.invoice(
             invoice,
             InvoiceStatus.PAID,
@@ -112,6 +114,18 @@ class ProviderFollower:
         self._advance(snapshot)
         desk.emit("invoice.paid", invoice_id=str(invoice.invoice_id))
 
+    def _explain(self, invoice: OpenInvoice, snapshot: InvoiceSnapshot) -> None:
+        """What the provider billed, as lines; credit that it took off is spent."""
+        applied = snapshot.credit_applied_minor
+        price = self._desk.terms.offer.model_copy(
+            update={"amount_minor": snapshot.amount_minor + applied}
+        )
+        line = period_line(price, snapshot.period_start, snapshot.period_end)
+        invoice.lines = settle_lines([line], applied).lines
+        state = self._desk.state
+        state.placed_credit_minor = max(0, state.placed_credit_minor - applied)
+        self._desk.invoice_credit(-applied, "invoice", invoice.invoice_id)
+
     def _advance(self, snapshot: InvoiceSnapshot) -> None:
         """A paid invoice for a later period moves the subscription on; an older one never back."""
         state = self._desk.state
@@ -121,6 +135,7 @@ class ProviderFollower:
                 state.period_number += 1
             state.current_period_start = snapshot.period_start
             state.current_period_end = snapshot.period_end
+            state.period_amount_minor = snapshot.amount_minor + snapshot.credit_applied_minor
             state.provider_looked_at = None
         if state.invoice is None and not (
             state.status is SubscriptionStatus.TRIALING and snapshot.amount_minor == 0
@@ -248,6 +263,13 @@ class ProviderFollower:
             return False
         same = invoice.provider_invoice_id == snapshot.provider_invoice_id
         return same or (invoice.first and snapshot.first)
+
+    def _is_news(self, snapshot: InvoiceSnapshot) -> bool:
+        """A paid invoice without money: it was open, or credit paid all of the next period."""
+        end: datetime | None = self._desk.state.current_period_end
+        by_credit = snapshot.credit_applied_minor > 0
+        later = end is not None and snapshot.period_end > end
+        return self._is_open(snapshot) or (by_credit and later)
 
     def _is_stale(self, snapshot: InvoiceSnapshot) -> bool:
         """A failure told after its invoice was paid, or of a period that lies behind us."""

@@ -28,6 +28,7 @@ with workflow.unsafe.imports_passed_through():
     from models.states import SubscriptionStatus
     from models.subscription import BillingClock, SubscriptionState
     from workflows import pausing, trialing
+    from workflows.change_updates import ChangeUpdates
     from workflows.collecting import BillingClockSteps
     from workflows.crediting import credit_unapplied
     from workflows.desk import Desk
@@ -44,7 +45,7 @@ RETRYABLE_STATUSES = frozenset({SubscriptionStatus.INCOMPLETE, SubscriptionStatu
 
 
 @workflow.defn
-class SubscriptionWorkflow(OperatorUpdates):
+class SubscriptionWorkflow(OperatorUpdates, ChangeUpdates):
     """Id `subscription/{id}`. Commands are Updates, provider facts are Signals.
 
     One loop: wait for a command, an event, the end of an attempt or the next due moment; decide with

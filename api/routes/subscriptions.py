@@ -11,24 +11,36 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.auth import Reader, Writer
-from api.commands import Commands
+from api.changing import prepare_change
+from api.clock import now
+from api.commands import Commands, WorkflowGone
 from api.context import Context
 from api.countries import hint_of
 from api.idempotency import Answer, RunOnce
 from api.openapi import accepted, problems
 from api.opening import Opening, prepare_opening
 from api.pagination import Cursor, Limit, Page, newest_first, page, split_page
-from api.responses import SubscriptionView
+from api.responses import ChangePreview, SubscriptionView
 from api.schemas import (
+    ChangeSubscription,
     CreateSubscription,
     PauseRequest,
     RetryPaymentRequest,
     SetPaymentMethodRequest,
 )
-from api.subscription_commands import answer_with, carry_out
-from api.subscription_views import subscription_view, subscription_views
+from api.subscription_commands import answer_with, carry_out, send_prepared, why_gone
+from api.subscription_views import preview_view, subscription_view, subscription_views
 from api.tenancy import get_scoped, scoped
-from models.commands import Cancel, Pause, Resume, RetryPayment, SetPaymentMethod
+from models.commands import (
+    Cancel,
+    ChangePlan,
+    Command,
+    Pause,
+    Resume,
+    RetryPayment,
+    SetPaymentMethod,
+)
+from models.errors import Conflict
 from models.states import SubscriptionStatus
 from models.storage.tables import Subscription
 
@@ -113,6 +125,60 @@ async def read_subscription(
     async with context.sessions() as session:
         row = await get_scoped(session, Subscription, subscription_id, principal)
         return await subscription_view(session, row, principal)
+
+
+@router.patch(
+    "/{subscription_id}",
+    response_model=SubscriptionView,
+    responses=_COMMAND_RESPONSES | problems(402),
+    summary="Change the plan, the interval or the quantity",
+)
+async def change_subscription(
+    subscription_id: UUID,
+    body: ChangeSubscription,
+    context: Context,
+    principal: Writer,
+    once: RunOnce,
+) -> JSONResponse:
+    """What has to be paid is collected first: by card at once, else by a slip (see `next_action`)."""
+
+    async def prepare(session: AsyncSession, _: UUID) -> tuple[Subscription, Command]:
+        row = await get_scoped(session, Subscription, subscription_id, principal)
+        return row, await prepare_change(session, row, body, principal, context.providers)
+
+    return await send_prepared(context, principal, once, "change", prepare)
+
+
+@router.post(
+    "/{subscription_id}/preview",
+    response_model=ChangePreview,
+    responses=problems(401, 403, 404, 409, 413, 422, 503),
+    summary="Preview a change",
+)
+async def preview_change(
+    subscription_id: UUID,
+    body: ChangeSubscription,
+    context: Context,
+    principal: Reader,
+    once: RunOnce,
+) -> JSONResponse:
+    """Changes nothing. Send its `at` as `proration_date` to have the change cost exactly this."""
+
+    async def prepare(session: AsyncSession, _: UUID) -> tuple[Subscription, ChangePlan]:
+        row = await get_scoped(session, Subscription, subscription_id, principal)
+        return row, await prepare_change(session, row, body, principal, context.providers)
+
+    async def act(prepared: tuple[Subscription, ChangePlan]) -> Answer:
+        row, change = prepared
+        at = change.at or now().replace(microsecond=0)
+        commands = Commands(context.temporal, context.response_wait_seconds)
+        try:
+            found = await commands.preview(row.workflow_id, change.model_copy(update={"at": at}))
+        except WorkflowGone as gone:
+            raise Conflict(why_gone(row, gone)) from None
+        return Answer(200, preview_view(row, change, found).model_dump(mode="json"))
+
+    return await once.run(context, principal.application_id, prepare, act)
 
 
 @router.post(

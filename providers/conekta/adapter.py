@@ -43,7 +43,13 @@ from providers.protocol import (
     RefundDraft,
     SubscriptionDraft,
 )
-from providers.refusals import NoBenefits, NoBrowserSetup, NoCheckout, NoDisputeAnswer
+from providers.refusals import (
+    NoBenefits,
+    NoBrowserSetup,
+    NoCheckout,
+    NoDisputeAnswer,
+    NoPlanChange,
+)
 
 if TYPE_CHECKING:
     import urllib3
@@ -77,7 +83,7 @@ _CLOSED_STATUSES = frozenset(
 )
 
 
-class ConektaProvider(NoCheckout, NoBenefits, NoBrowserSetup, NoDisputeAnswer):
+class ConektaProvider(NoPlanChange, NoCheckout, NoBenefits, NoBrowserSetup, NoDisputeAnswer):
     """One Conekta account; `providers.protocol.PaymentProvider`.
 
     `api_base` and `version_header` point it at Digital FEMSA's nearly identical API as well.

@@ -15,6 +15,10 @@ NO_PAGE = (
     "Conekta bills stored cards only, and this one is not stored there: store a card, collect by OXXO "
     "or SPEI, or use Stripe"
 )
+NO_PLAN_CHANGE = (
+    "Conekta documents neither when a subscription that is moved to another plan is billed nor what "
+    "becomes of its period: cancel it at the period's end and open another one, or use Stripe"
+)
 NO_CHECKOUT = (
     "Conekta's hosted page is not connected: collect by OXXO or SPEI here, "
     "or use Stripe's or Polar's page"
@@ -44,6 +48,9 @@ CAPABILITIES = Capabilities(
     currencies=frozenset({CURRENCY}),
     refusals={
         Capability.ACCEPT_DISPUTE: NO_DISPUTE_ANSWER,
+        Capability.CHANGE_PLAN: NO_PLAN_CHANGE,
+        Capability.CHANGE_INTERVAL: NO_PLAN_CHANGE,
+        Capability.PRORATE: NO_PLAN_CHANGE,
         Capability.BROWSER_SETUP: NO_BROWSER_SETUP,
         Capability.FIRST_PAYMENT_IN_BROWSER: NO_PAGE,
         Capability.HOSTED_CHECKOUT: NO_CHECKOUT,

@@ -51,10 +51,16 @@ from providers.protocol import (
     RefundDraft,
     SubscriptionDraft,
 )
-from providers.refusals import NoBrowserSetup, NoDisputeAnswer, NoInstrumentChange, NoPause
+from providers.refusals import (
+    NoBrowserSetup,
+    NoDisputeAnswer,
+    NoInstrumentChange,
+    NoPause,
+    NoPlanChange,
+)
 
 
-class PolarProvider(NoBrowserSetup, NoInstrumentChange, NoDisputeAnswer, NoPause):
+class PolarProvider(NoPlanChange, NoBrowserSetup, NoInstrumentChange, NoDisputeAnswer, NoPause):
     """One organization at Polar; `providers.protocol.PaymentProvider`.
 
     `retry` is not looked at: every call that makes something looks for it first, each time.

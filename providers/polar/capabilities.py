@@ -18,6 +18,7 @@ NO_CLOSING = (
 NO_PAUSE = (
     "Polar's subscriptions are not billed from here: pause in Polar's dashboard, or use Stripe"
 )
+NO_PLAN_CHANGE = "Polar's subscriptions are not billed through here: change them at Polar"
 NO_RETRY = "Polar retries a failed renewal by its own schedule (after 2, 5, 7 and 7 days)"
 
 CAPABILITIES = Capabilities(
@@ -34,6 +35,9 @@ CAPABILITIES = Capabilities(
     currencies=None,
     refusals={
         Capability.ACCEPT_DISPUTE: NO_DISPUTE_ANSWER,
+        Capability.CHANGE_PLAN: NO_PLAN_CHANGE,
+        Capability.CHANGE_INTERVAL: NO_PLAN_CHANGE,
+        Capability.PRORATE: NO_PLAN_CHANGE,
         Capability.CARD_SUBSCRIPTION: NO_SUBSCRIPTIONS,
         Capability.CARD_PAYMENT_METHOD: NO_CARDS,
         Capability.CHANGE_PAYMENT_METHOD: NO_INSTRUMENT_CHANGE,

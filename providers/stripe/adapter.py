@@ -28,6 +28,7 @@ from models.snapshots import (
 from providers.protocol import (
     AttachPaymentMethod,
     Capabilities,
+    ChangeDraft,
     CheckoutDraft,
     CustomerDraft,
     FailureKind,
@@ -38,6 +39,7 @@ from providers.protocol import (
     ProviderFailure,
     RefundDraft,
     SetupDraft,
+    SubscriptionChange,
     SubscriptionDraft,
 )
 from providers.refusals import NoBenefits
@@ -45,6 +47,7 @@ from providers.stripe import mapping, webhooks
 from providers.stripe.amounts import to_stripe
 from providers.stripe.calls import calling, keyed, read_back
 from providers.stripe.capabilities import CAPABILITIES
+from providers.stripe.changes import Changes
 from providers.stripe.checkout import SESSION_PREFIX, Checkouts
 from providers.stripe.client import make_client
 from providers.stripe.disputes import Disputes
@@ -79,6 +82,7 @@ class StripeProvider(NoBenefits):
         self._v1 = self._client.v1
         self._payments = Payments(self._client)
         self._methods = PaymentMethods(self._client)
+        self._changes = Changes(self._client)
         self._checkouts = Checkouts(self._client, self._payments)
         self._disputes = Disputes(self._client)
         self._pauses = Pauses(self._client, self._subscription)
@@ -188,7 +192,7 @@ class StripeProvider(NoBenefits):
         """`default_incomplete` never charges by itself; only a trial starts without a payment."""
         params: SubscriptionCreateParams = {
             "customer": draft.provider_customer_id,
-            "items": [{"price": draft.provider_plan_id, "quantity": 1}],
+            "items": [{"price": draft.provider_plan_id, "quantity": draft.quantity}],
             "payment_behavior": "default_incomplete",
             "collection_method": "charge_automatically",
             # Paying with another card makes that the card of the next renewal.
@@ -341,6 +345,20 @@ class StripeProvider(NoBenefits):
                 {"payment": {"type": "payment_intent", "payment_intent": provider_payment_id}}
             )
             return next((mapping.reference(row.invoice) for row in page.data), None)
+
+    # Changes of the plan.
+
+    async def prepare_change(self, draft: ChangeDraft, *, retry: bool = False) -> str:
+        return await self._changes.prepare(draft)
+
+    async def commit_change(self, draft: ChangeDraft, provider_invoice_id: str) -> InvoiceSnapshot:
+        return await self._changes.commit(draft, provider_invoice_id)
+
+    async def cancel_invoice(self, provider_invoice_id: str) -> InvoiceSnapshot:
+        return await self._changes.cancel(provider_invoice_id)
+
+    async def change_subscription(self, change: SubscriptionChange) -> SubscriptionSnapshot:
+        return await self._changes.change(change)
 
     # One-off payments.
 

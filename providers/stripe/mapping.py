@@ -35,6 +35,8 @@ from models.snapshots import (
 from providers.stripe.amounts import from_stripe
 from providers.stripe.failures import decline_of
 
+# What an invoice item of ours stands for, in its metadata.
+KIND = "abono_kind"
 EXPIRED_CODE = "payment_intent_payment_attempt_expired"
 
 _SUBSCRIPTION_STATUS = {
@@ -170,6 +172,7 @@ def invoice(found: stripe.Invoice, intent: stripe.PaymentIntent | None = None) -
         hosted_invoice_url=getattr(found, "hosted_invoice_url", None),
         invoice_pdf=getattr(found, "invoice_pdf", None),
         first=found.billing_reason == "subscription_create",
+        credit_applied_minor=from_stripe(_credit_applied(found), currency),
     )
 
 
@@ -272,6 +275,11 @@ def _billed_period(found: stripe.Invoice) -> tuple[int, int]:
         if details is not None and not details.proration:
             return line.period.start, line.period.end
     return found.period_start, found.period_end
+
+
+def _credit_applied(found: stripe.Invoice) -> int:
+    """What we had taken off with a pending item (see `changes`)."""
+    return -sum(line.amount for line in found.lines.data if our(line.metadata, KIND) == "credit")
 
 
 def _invoice_captures(found: stripe.Invoice, currency: str) -> list[Capture]:

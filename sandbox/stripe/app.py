@@ -21,6 +21,7 @@ from sandbox.stripe.checkout import Checkout
 from sandbox.stripe.customers import Customers
 from sandbox.stripe.disputes import Disputes
 from sandbox.stripe.forms import Params, decode, strings
+from sandbox.stripe.invoice_items import InvoiceItems
 from sandbox.stripe.invoices import Invoices
 from sandbox.stripe.pauses import Pauses
 from sandbox.stripe.payments import Payments
@@ -48,6 +49,7 @@ class StripeSimulator:
         self.invoices = Invoices(self.world, self.customers, self.charging)
         self.pauses = Pauses(self.world, self.invoices)
         self.subscriptions = Subscriptions(self.world, self.customers, self.invoices, self.pauses)
+        self.items = InvoiceItems(self.world, self.invoices)
         self.payments = Payments(
             self.world,
             self.customers,
@@ -170,7 +172,7 @@ class StripeSimulator:
         ]
 
     def _billing_rows(self) -> list[tuple[str, str, str, Operation]]:
-        s, i, h = self.subscriptions, self.invoices, self.pauses
+        s, i, h, items = self.subscriptions, self.invoices, self.pauses, self.items
         return [
             ("subscriptions.create", "POST", "/subscriptions", s.create),
             ("subscriptions.list", "GET", "/subscriptions", s.list_subscriptions),
@@ -184,6 +186,12 @@ class StripeSimulator:
             ("invoices.retrieve", "GET", "/invoices/{invoice}", i.retrieve),
             ("invoices.pay", "POST", "/invoices/{invoice}/pay", i.pay),
             ("invoices.void", "POST", "/invoices/{invoice}/void", i.void),
+            ("invoices.create", "POST", "/invoices", items.create_invoice),
+            ("invoices.add_lines", "POST", "/invoices/{invoice}/add_lines", items.add_lines),
+            ("invoices.finalize", "POST", "/invoices/{invoice}/finalize", items.finalize),
+            ("invoiceitems.create", "POST", "/invoiceitems", items.create),
+            ("invoiceitems.list", "GET", "/invoiceitems", items.list_items),
+            ("invoiceitems.delete", "DELETE", "/invoiceitems/{item}", items.delete),
         ]
 
     def _payment_rows(self) -> list[tuple[str, str, str, Operation]]:

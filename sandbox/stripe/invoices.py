@@ -12,6 +12,7 @@ from sandbox.stripe.world import Object, World
 
 # What `renew` and the decline fault make a good card do.
 FORCED_DECLINE_CODE = "insufficient_funds"
+_DESCRIPTION = {"subscription_create": "Subscription creation", "manual": "Payment for Invoice"}
 
 
 class Invoices:
@@ -98,15 +99,8 @@ class Invoices:
             now,
             amount,
             subscription["currency"],
+            **self.about(owner),
             billing_reason=reason,
-            customer=owner["id"],
-            customer_address=owner["address"],
-            customer_email=owner["email"],
-            customer_name=owner["name"],
-            customer_phone=owner["phone"],
-            customer_shipping=None,
-            customer_tax_exempt="none",
-            customer_tax_ids=[],
             parent={
                 "type": "subscription_details",
                 "quote_details": None,
@@ -120,11 +114,36 @@ class Invoices:
             period_end=period[0] if reason == "subscription_cycle" else now,
         )
         made["lines"] = _lines(made, subscription, item, period)
+        self._take_pending_items(made, subscription)
         self.world.put("invoices", made)
         subscription["latest_invoice"] = made["id"]
         self.world.emit("invoice.created", made)
-        self._finalize(made, subscription)
+        self.finalize(made)
         return made
+
+    def _take_pending_items(self, invoice: Object, subscription: Object) -> None:
+        """What waited for the subscription's next invoice is on this one now."""
+        for item in self.world.all("invoiceitems").values():
+            details = (item["parent"] or {}).get("subscription_details") or {}
+            if item["invoice"] is None and details.get("subscription") == subscription["id"]:
+                item["invoice"] = invoice["id"]
+                invoice["lines"]["data"].append(line_of(item, invoice["id"]))
+        total_up(invoice)
+        if invoice["total"] < 0:
+            raise Refusal(400, "The sandbox keeps no balance for a negative invoice.")
+
+    def about(self, owner: Object) -> Object:
+        """What an invoice says of its customer."""
+        return {
+            "customer": owner["id"],
+            "customer_address": owner["address"],
+            "customer_email": owner["email"],
+            "customer_name": owner["name"],
+            "customer_phone": owner["phone"],
+            "customer_shipping": None,
+            "customer_tax_exempt": "none",
+            "customer_tax_ids": [],
+        }
 
     def charge(
         self,
@@ -169,7 +188,9 @@ class Invoices:
             payment["status_transitions"]["paid_at"] = self.world.now()
         self.world.emit("invoice.paid", invoice)
         self.world.emit("invoice.payment_succeeded", invoice)
-        subscription = self.world.get("subscriptions", subscription_of(invoice))
+        subscription = self._subscription(invoice)
+        if subscription is None:
+            return
         if invoice["amount_due"] > 0:
             method = self.intent_of(invoice)["payment_method"]
             subscription["default_payment_method"] = (
@@ -184,8 +205,8 @@ class Invoices:
     def void_open(self, invoice: Object) -> None:
         invoice.update(status="void", auto_advance=False)
         invoice["status_transitions"]["voided_at"] = self.world.now()
-        intent = self.intent_of(invoice)
-        if intent["status"] not in {"succeeded", "canceled"}:
+        intent = self.intent_of(invoice) if invoice["total"] else None
+        if intent is not None and intent["status"] not in {"succeeded", "canceled"}:
             intent.update(
                 status="canceled",
                 canceled_at=self.world.now(),
@@ -195,7 +216,7 @@ class Invoices:
             self.world.emit("payment_intent.canceled", intent)
             if invoice["attempt_count"]:
                 self.charging.book(intent, "canceled")
-        for payment in invoice["_payments"]["data"]:
+        for payment in invoice.get("_payments", {}).get("data", []):
             payment["status"] = "canceled"
         self.world.emit("invoice.voided", invoice)
 
@@ -232,20 +253,26 @@ class Invoices:
     def _method_for(self, invoice: Object, asked: str | None) -> Object:
         if asked is not None:
             return self.customers.owned_payment_method(asked, invoice["customer"])
-        subscription = self.world.get("subscriptions", subscription_of(invoice))
-        method = self.default_method(subscription)
+        subscription = self._subscription(invoice)
+        method = self.default_method(subscription) if subscription is not None else None
         if method is None:
             raise Refusal(400, "There is no `default_payment_method` set on this Customer.")
         return method
 
     def _mark_past_due(self, invoice: Object) -> None:
-        subscription = self.world.get("subscriptions", subscription_of(invoice))
-        if subscription["status"] in {"active", "trialing"}:
+        subscription = self._subscription(invoice)
+        if subscription is not None and subscription["status"] in {"active", "trialing"}:
             self.move(subscription, "past_due")
-        elif subscription.get("_resumption") == invoice["id"]:
+        elif subscription is not None and subscription.get("_resumption") == invoice["id"]:
             self.end_pause(subscription, "past_due")
 
-    def _finalize(self, invoice: Object, subscription: Object) -> None:
+    def _subscription(self, invoice: Object) -> Object | None:
+        """The one that it bills; an invoice of its own bills none."""
+        if invoice["parent"] is None:
+            return None
+        return self.world.get("subscriptions", str(subscription_of(invoice)))
+
+    def finalize(self, invoice: Object) -> None:
         now = self.world.now()
         url = f"https://invoice.stripe.com/i/sandbox/{invoice['id']}"
         invoice.update(
@@ -257,25 +284,27 @@ class Invoices:
         )
         invoice["status_transitions"]["finalized_at"] = now
         if invoice["amount_due"] > 0:
-            self._add_intent(invoice, subscription)
+            self._add_intent(invoice)
         self.world.emit("invoice.finalized", invoice)
         if invoice["amount_due"] == 0:
             self.settle(invoice)
 
-    def _add_intent(self, invoice: Object, subscription: Object) -> None:
-        first = invoice["billing_reason"] == "subscription_create"
-        metadata = subscription["metadata"]
+    def _add_intent(self, invoice: Object) -> None:
+        first = invoice["billing_reason"] in {"subscription_create", "manual"}
+        subscription = self._subscription(invoice)
+        metadata = (subscription or invoice)["metadata"]
         intent = objects.payment_intent(
             self.world.now(),
             invoice["amount_due"],
             invoice["currency"],
             customer=invoice["customer"],
-            description="Subscription creation" if first else "Subscription update",
-            setup_future_usage="off_session",
+            description=_DESCRIPTION.get(invoice["billing_reason"], "Subscription update"),
+            setup_future_usage="off_session" if subscription is not None else None,
             _invoice=invoice["id"],
             _our_ids={
                 "subscription_id": metadata.get("subscription_id"),
-                # The subscription's metadata names its first invoice alone.
+                # The subscription's metadata names its first invoice alone; an invoice of its own
+                # names itself.
                 "invoice_id": metadata.get("invoice_id") if first else None,
             },
         )
@@ -289,8 +318,41 @@ class Invoices:
         self.world.emit("payment_intent.created", intent)
 
 
-def subscription_of(invoice: Object) -> str:
+def subscription_of(invoice: Object) -> str | None:
+    if invoice["parent"] is None:
+        return None
     return str(invoice["parent"]["subscription_details"]["subscription"])
+
+
+def total_up(invoice: Object) -> None:
+    """The amounts of an invoice follow from its lines."""
+    total = sum(line["amount"] for line in invoice["lines"]["data"])
+    for name in ("subtotal", "subtotal_excluding_tax", "total", "total_excluding_tax"):
+        invoice[name] = total
+    invoice["amount_due"] = invoice["amount_remaining"] = max(total, 0)
+
+
+def line_of(item: Object, invoice_id: str) -> Object:
+    """The line that an item becomes."""
+    details = (item["parent"] or {}).get("subscription_details") or {}
+    return objects.invoice_line(
+        invoice_id,
+        item["amount"],
+        item["currency"],
+        (item["period"]["start"], item["period"]["end"]),
+        description=item["description"],
+        metadata=dict(item["metadata"]),
+        parent={
+            "type": "invoice_item_details",
+            "invoice_item_details": {
+                "invoice_item": item["id"],
+                "proration": False,
+                "proration_details": {"credited_items": None},
+                "subscription": details.get("subscription"),
+            },
+            "subscription_item_details": None,
+        },
+    )
 
 
 def card_refusal(error: Object, intent: Object) -> Refusal:

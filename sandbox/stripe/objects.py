@@ -207,6 +207,58 @@ def subscription_item(
     }
 
 
+def invoice_item(now: int, amount: int, currency: str, **fields: Any) -> Object:
+    return {
+        "id": new_id("ii_1"),
+        "object": "invoiceitem",
+        "amount": amount,
+        "currency": currency,
+        "customer_account": None,
+        "date": now,
+        "description": None,
+        "discountable": amount > 0,
+        "discounts": [],
+        "invoice": None,
+        "livemode": False,
+        "metadata": {},
+        "net_amount": amount,
+        "parent": None,
+        "period": {"start": now, "end": now},
+        "pricing": None,
+        "proration": False,
+        "quantity": 1,
+        "tax_rates": [],
+        "test_clock": None,
+        **fields,
+    }
+
+
+def invoice_line(
+    invoice_id: str, amount: int, currency: str, period: tuple[int, int], **fields: Any
+) -> Object:
+    return {
+        "id": new_id("il_1"),
+        "object": "line_item",
+        "amount": amount,
+        "currency": currency,
+        "description": None,
+        "discount_amounts": [],
+        "discountable": amount > 0,
+        "discounts": [],
+        "invoice": invoice_id,
+        "livemode": False,
+        "metadata": {},
+        "parent": None,
+        "period": {"start": period[0], "end": period[1]},
+        "pretax_credit_amounts": [],
+        "pricing": None,
+        "quantity": 1,
+        "subtotal": amount,
+        "taxes": [],
+        **fields,
+    }
+
+
 def invoice(now: int, amount: int, currency: str, **fields: Any) -> Object:
     return {
         "id": new_id("in_1"),

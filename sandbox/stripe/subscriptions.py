@@ -89,7 +89,10 @@ class Subscriptions:
         return self.world.page("/v1/subscriptions", chosen, params)
 
     def update(self, params: Params, call: Call, subscription: str) -> Object:
-        only(params, "cancel_at_period_end", "default_payment_method", "metadata", "description")
+        only(
+            params, "cancel_at_period_end", "default_payment_method", "metadata", "description",
+            "items", "proration_behavior", "billing_cycle_anchor",
+        )  # fmt: skip
         found = self.world.get("subscriptions", subscription, "id")
         if _ended(found):
             raise Refusal(
@@ -106,8 +109,49 @@ class Subscriptions:
             previous["cancel_at_period_end"] = found["cancel_at_period_end"]
             self._set_cancellation(found, boolean(params, "cancel_at_period_end"))
         found["metadata"].update(mapping(params, "metadata"))
+        if "items" in params:
+            self._change_item(found, params, previous)
         self.world.emit("customer.subscription.updated", found, previous)
         return found
+
+    def _change_item(self, subscription: Object, params: Params, previous: Object) -> None:
+        """Another price or quantity. Another interval, or the anchor set to now, begins a new period,
+        which Stripe bills at once."""
+        if optional_text(params, "proration_behavior") != "none":
+            raise Refusal(400, "The sandbox does not prorate.", param="proration_behavior")
+        item = subscription["items"]["data"][0]
+        price, quantity = self._wanted_item(params, item)
+        if price["currency"] != subscription["currency"]:
+            raise Refusal(400, "The currency of a subscription cannot change.", param="items")
+        anchor = optional_text(mapping(params, "billing_cycle_anchor"), "type")
+        another = price["recurring"] != item["price"]["recurring"]
+        previous["items"] = {"data": [{"price": item["price"], "quantity": item["quantity"]}]}
+        item.update(price=price, quantity=quantity)
+        if (another or anchor == "now") and subscription["status"] != "trialing":
+            self._begin_anew(subscription)
+
+    def _wanted_item(self, params: Params, item: Object) -> tuple[Object, int]:
+        items = params["items"]
+        if not isinstance(items, list) or len(items) != 1:
+            raise Refusal(400, "The sandbox bills exactly one item.", param="items")
+        only(items[0], "id", "price", "quantity")
+        if optional_text(items[0], "id") != item["id"]:
+            raise Refusal(400, "The sandbox bills exactly one item: name it.", param="items[0][id]")
+        price = self.world.get("prices", text(items[0], "price"), "items[0][price]")
+        # A price without a quantity makes the quantity one.
+        return price, integer(items[0], "quantity", 1)
+
+    def _begin_anew(self, subscription: Object) -> None:
+        item, now = subscription["items"]["data"][0], self.world.now()
+        recurring = item["price"]["recurring"]
+        end = boundary(now, recurring["interval"], recurring["interval_count"], 1)
+        subscription.update(billing_cycle_anchor=now, _boundaries=1)
+        item.update(current_period_start=now, current_period_end=end)
+        amount = item["price"]["unit_amount"] * item["quantity"]
+        invoice = self.invoices.open(subscription, "subscription_update", amount, (now, end))
+        if invoice["status"] == "open":
+            self._collect(subscription, invoice, None)
+        self._wake(subscription)
 
     def cancel(self, params: Params, call: Call, subscription: str) -> Object:
         only(params, "invoice_now", "prorate", "cancellation_details")

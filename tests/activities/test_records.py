@@ -17,6 +17,7 @@ from activities.signatures import (
     AttemptQuestion,
     RouteRequest,
 )
+from models.calendar import BillingInterval
 from models.outcomes import Instrument, OutcomeClass, ProviderName
 from models.states import SubscriptionStatus
 from models.storage.tables import (
@@ -84,6 +85,11 @@ def row(books: Books, version: int, **changes: Any) -> SubscriptionProjection:
         "canceled_at": None,
         "access_until": NOW + timedelta(days=30),
         "pending_change": None,
+        "plan_id": books.plan_id,
+        "billing_interval": BillingInterval.MONTHLY,
+        "quantity": 1,
+        "amount_minor": AMOUNT,
+        "credit_minor": 0,
         "next_step": "open_invoice",
         "next_step_at": NOW + timedelta(days=27),
     }

@@ -11,9 +11,11 @@ from temporalio import workflow
 from temporalio.exceptions import ApplicationError
 
 from activities.signatures import SettleAttempt
+from models.change_rules import Decision
 from models.commands import (
     AddPaymentMethodInput,
     Cancel,
+    ChangePlan,
     CommandResult,
     CreditUnapplied,
     DisputeInput,
@@ -44,6 +46,7 @@ from models.outcomes import OutcomeClass
 from models.purchase import PurchaseStatus
 from models.states import SubscriptionStatus
 
+UNLUCKY = 13  # So many are refused.
 SLOW_PLAN = "Slow"  # Its opening is not known before `release`.
 
 
@@ -119,6 +122,29 @@ class StandInSubscription:
     async def credit(self, command: CreditUnapplied) -> CommandResult:
         self._said.append(f"credit {command.amount_minor} {command.currency}")
         return CommandResult(status=SubscriptionStatus.ACTIVE, settled=True)
+
+    @workflow.update
+    async def change(self, command: ChangePlan) -> CommandResult:
+        offer = command.offer
+        self._said.append(f"change to {offer.title} for {offer.amount_minor} {command.proration}")
+        return CommandResult(status=SubscriptionStatus.ACTIVE, settled=True)
+
+    @change.validator
+    def _refuse_thirteen(self, command: ChangePlan) -> None:
+        if command.offer.quantity == UNLUCKY:
+            raise ApplicationError("not thirteen", type="conflict", non_retryable=True)
+
+    @workflow.query
+    def preview_change(self, command: ChangePlan) -> Decision:
+        self._refuse_thirteen(command)
+        at = command.at or workflow.now()
+        return Decision(
+            offer=command.offer,
+            at=at,
+            takes_effect_at=at,
+            amount_due_minor=command.offer.amount_minor,
+            credit_minor=0,
+        )
 
     @workflow.signal
     def provider_events(self, batch: ProviderEvents) -> None:

@@ -10,12 +10,15 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
+from models.calendar import BillingInterval
 from models.outcomes import Instrument
 from providers.protocol import (
     Capability,
+    ChangeDraft,
     FailureKind,
     PaymentProvider,
     PreparedSubscription,
+    SubscriptionChange,
 )
 from tests.providers.contract.bench import Bench, unknown_id
 
@@ -41,6 +44,7 @@ class Act:
 CUSTOMER, CARD, PAYMENT = unknown_id("cus"), unknown_id("pm"), unknown_id("pay")
 SUBSCRIPTION, INVOICE, PRODUCT = unknown_id("sub"), unknown_id("in"), unknown_id("prod")
 BENEFIT = unknown_id("benefit")
+CHANGED_MINOR = 45000
 
 
 # What each act is asked with.
@@ -130,6 +134,59 @@ def retry_invoice(bench: Bench, invoice_id: str = INVOICE) -> Ask:
     return lambda provider, _retry: provider.retry_invoice(
         invoice_id, attempt_id=attempt_id, provider_payment_method_id=None
     )
+
+
+def prepare_change(bench: Bench, customer_id: str = CUSTOMER, method_id: str = CARD) -> Ask:
+    draft = change_draft(bench, customer_id, method_id)
+    return lambda provider, retry: provider.prepare_change(draft, retry=retry)
+
+
+def commit_change(bench: Bench) -> Ask:
+    draft = change_draft(bench, CUSTOMER, CARD)
+    return lambda provider, _retry: provider.commit_change(draft, INVOICE)
+
+
+def cancel_invoice(_bench: Bench, invoice_id: str = INVOICE) -> Ask:
+    return lambda provider, _retry: provider.cancel_invoice(invoice_id)
+
+
+def change_draft(bench: Bench, customer_id: str, method_id: str) -> ChangeDraft:
+    return ChangeDraft(
+        attempt_id=bench.new_id(),
+        subscription_id=bench.new_id(),
+        invoice_id=bench.new_id(),
+        provider_customer_id=customer_id,
+        provider_payment_method_id=method_id,
+        lines=(("Unused time on Pro", -5000), ("Remaining time on 5 × Pro", 25000)),
+        amount_minor=20000,
+        currency=bench.profile.currency,
+    )
+
+
+def change_plan(
+    bench: Bench,
+    customer_id: str = CUSTOMER,
+    subscription_id: str = SUBSCRIPTION,
+    plan_id: str = PRODUCT,
+    *,
+    restart: bool = False,
+) -> Ask:
+    change = SubscriptionChange(
+        change_id=bench.new_id(),
+        provider_customer_id=customer_id,
+        provider_subscription_id=subscription_id,
+        provider_plan_id=plan_id,
+        amount_minor=CHANGED_MINOR * 2,
+        quantity=2,
+        currency=bench.profile.currency,
+        restart=restart,
+        credit_minor=700,
+    )
+    return lambda provider, _retry: provider.change_subscription(change)
+
+
+def change_interval(bench: Bench) -> Ask:
+    return change_plan(bench, restart=True)
 
 
 def prepare_payment(instrument: Instrument) -> Callable[[Bench], Ask]:
@@ -264,6 +321,39 @@ async def staged_retry(bench: Bench) -> Ask:
     return retry_invoice(bench, invoice.provider_invoice_id)
 
 
+async def staged_prepare_change(bench: Bench) -> Ask:
+    customer_id = await bench.customer()
+    return prepare_change(bench, customer_id, await bench.card(customer_id))
+
+
+async def staged_commit_change(bench: Bench) -> Ask:
+    customer_id = await bench.customer()
+    draft = change_draft(bench, customer_id, await bench.card(customer_id))
+    invoice_id = await bench.provider.prepare_change(draft)
+    return lambda provider, _retry: provider.commit_change(draft, invoice_id)
+
+
+async def staged_cancel_invoice(bench: Bench) -> Ask:
+    customer_id = await bench.customer()
+    draft = change_draft(bench, customer_id, await bench.card(customer_id))
+    return cancel_invoice(bench, await bench.provider.prepare_change(draft))
+
+
+async def staged_change_plan(bench: Bench) -> Ask:
+    running = await bench.subscribed()
+    plan = bench.plan_draft().model_copy(update={"amount_minor": CHANGED_MINOR})
+    ids = (running.provider_customer_id, running.provider_subscription_id)
+    return change_plan(bench, *ids, await bench.provider.ensure_plan(plan))
+
+
+async def staged_change_interval(bench: Bench) -> Ask:
+    running = await bench.subscribed()
+    yearly = {"amount_minor": CHANGED_MINOR, "billing_interval": BillingInterval.YEARLY}
+    plan = bench.plan_draft().model_copy(update=yearly)
+    ids = (running.provider_customer_id, running.provider_subscription_id)
+    return change_plan(bench, *ids, await bench.provider.ensure_plan(plan), restart=True)
+
+
 def staged_prepare_payment(instrument: Instrument) -> Callable[[Bench], Awaitable[Ask]]:
     async def staged(bench: Bench) -> Ask:
         draft = bench.payment_draft(await bench.customer(), instrument)
@@ -344,6 +434,12 @@ ACTS = (
     Act("pause_subscription", "pause_subscription", C.PAUSE, staged_pause, pause),
     Act("resume_subscription", "resume_subscription", C.PAUSE, staged_resume, resume),
     Act("retry_invoice", "retry_invoice", C.RETRY_INVOICE, staged_retry, retry_invoice),
+    Act("prepare_change", "prepare_change", C.PRORATE, staged_prepare_change, prepare_change),
+    Act("commit_change", "commit_change", C.PRORATE, staged_commit_change, commit_change),
+    Act("cancel_invoice", "cancel_invoice", C.PRORATE, staged_cancel_invoice, cancel_invoice),
+    Act("change_plan", "change_subscription", C.CHANGE_PLAN, staged_change_plan, change_plan),
+    Act("change_interval", "change_subscription", C.CHANGE_INTERVAL, staged_change_interval,
+        change_interval),
     Act("prepare_voucher", "prepare_payment", C.CASH_VOUCHER,
         staged_prepare_payment(OXXO), prepare_payment(OXXO)),
     Act("commit_voucher", "commit_payment", C.CASH_VOUCHER,

@@ -1,0 +1,191 @@
+"""Changing the plan of a subscription that its provider bills.
+
+What is owed is collected first, as an attempt like any other; the provider's subscription is changed
+when it is paid, and that is repeated until it is done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from temporalio import workflow
+from temporalio.exceptions import ActivityError
+
+with workflow.unsafe.imports_passed_through():
+    from activities.signatures import (
+        AttemptRequest,
+        AttemptResult,
+        ChangeProviderSubscription,
+        CollectChange,
+        PlanChangeCalls,
+    )
+    from models.calendar import BillingPeriod
+    from models.change_rules import ChangeRefused, Decision, decide
+    from models.commands import ChangePlan
+    from models.outcomes import OutcomeClass
+    from models.plan_change import Offer
+    from models.settlement import settle
+    from models.snapshots import Capture
+    from models.states import InvoiceStatus
+    from models.subscription import OpenInvoice
+    from workflows.changing import (
+        change_invoice,
+        lapse,
+        schedule,
+        settle_now,
+        take_back,
+        take_effect,
+    )
+    from workflows.desk import Desk, paid_at
+    from workflows.options import call_change
+
+
+class Attempts(Protocol):
+    """The part of the provider's clock that a change needs."""
+
+    @property
+    def busy(self) -> bool: ...
+
+    def attempt_fields(self, invoice: OpenInvoice) -> dict[str, Any]: ...
+
+    def start(self, method: Any, request: AttemptRequest, summary: str) -> None: ...
+
+
+class ProviderChanges:
+    def __init__(self, desk: Desk, attempts: Attempts) -> None:
+        self._desk = desk
+        self._attempts = attempts
+
+    async def make(self, command: ChangePlan) -> None:
+        """Raises ChangeRefused, with nothing changed."""
+        desk, state = self._desk, self._desk.state
+        if self._attempts.busy:
+            raise ChangeRefused("a payment is on its way")
+        decision = decide(desk.terms, state, command, workflow.now())
+        if decision.takes_back:
+            await self._take_back(command.actor)
+        elif decision.amount_due_minor:
+            self._collect(command, decision)
+        elif decision.now:
+            await self._at_once(command, decision)
+        else:
+            await self._with_next_period(command, decision)
+
+    async def _at_once(self, command: ChangePlan, decision: Decision) -> None:
+        restarted = await self._at_provider(
+            decision.offer, decision.credit_minor, restarts=decision.period is not None
+        )
+        settle_now(self._desk, command, decision.model_copy(update={"period": restarted}))
+
+    async def _with_next_period(self, command: ChangePlan, decision: Decision) -> None:
+        """The provider bills it from its next renewal on; until then it is shown as pending."""
+        if decision.offer.billing_interval is not self._desk.terms.billing_interval:
+            raise ChangeRefused("the provider cannot change the interval later: use `prorate`")
+        await self._at_provider(decision.offer, decision.credit_minor)
+        schedule(self._desk, command, decision)
+
+    async def _take_back(self, actor: str) -> None:
+        if self._desk.state.change is None:
+            return
+        await self._at_provider(self._desk.terms.offer, self._desk.state.credit_minor)
+        take_back(self._desk, actor)
+
+    def _collect(self, command: ChangePlan, decision: Decision) -> None:
+        desk = self._desk
+        invoice = change_invoice(desk, decision)
+        schedule(desk, command, decision, invoice.invoice_id)
+        desk.invoice_credit(invoice.credit_change_minor, "invoice", invoice.invoice_id)
+        desk.state.invoice = invoice
+        desk.invoice(invoice, InvoiceStatus.PENDING)
+        request = CollectChange(
+            **self._attempts.attempt_fields(invoice),
+            provider_customer_id=desk.state.provider_customer_id or "",
+        )
+        self._attempts.start(
+            PlanChangeCalls.collect_change, request, "charge what the change of the plan costs"
+        )
+
+    async def ended(self, invoice: OpenInvoice, attempt: AttemptResult) -> None:
+        """The attempt at collecting a change has ended: it takes effect, or it never was."""
+        desk, change = self._desk, self._desk.state.change
+        desk.close_attempt(invoice, attempt)
+        if attempt.outcome is not OutcomeClass.SUCCEEDED or attempt.invoice is None:
+            desk.change_declined = _why(attempt)
+            lapse(desk)
+            return
+        self._book(invoice, attempt, attempt.invoice.captures)
+        desk.state.invoice = desk.state.change = None
+        if change is None:
+            return
+        try:
+            anew = await self._at_provider(
+                change.offer, desk.state.credit_minor, restarts=change.period is not None
+            )
+        except ActivityError:
+            # The provider's subscription is no more what it was: the money stays the customer's.
+            desk.invoice_credit(invoice.amount_minor, "change_not_made", invoice.invoice_id)
+            desk.change_declined = "the provider no longer changes this subscription"
+            desk.emit("subscription.change_lapsed")
+            return
+        take_effect(desk, change.offer, change.actor, prorated=True, anew=anew)
+
+    def _book(
+        self, invoice: OpenInvoice, attempt: AttemptResult, captures: Sequence[Capture]
+    ) -> None:
+        desk = self._desk
+        new = desk.uncounted(captures)
+        settlement = settle(invoice.amount_minor, invoice.amount_paid_minor, invoice.currency, new)
+        invoice.amount_paid_minor = settlement.amount_paid_minor
+        if attempt.invoice is not None:
+            invoice.provider_invoice_id = attempt.invoice.provider_invoice_id
+        desk.payments(invoice.invoice_id, attempt.attempt_id, attempt.provider, settlement)
+        desk.invoice(invoice, InvoiceStatus.PAID, paid_at=paid_at(workflow.now(), new))
+        desk.emit("invoice.paid", invoice_id=str(invoice.invoice_id))
+
+    def apply_scheduled(self) -> None:
+        desk, change = self._desk, self._desk.state.change
+        if change is None or change.at is None:
+            return
+        desk.state.change = None
+        take_effect(desk, change.offer, change.actor, prorated=False, anew=None)
+
+    async def place_credit(self) -> None:
+        """After a renewal took some of the credit: have the next one take the rest."""
+        state = self._desk.state
+        if self._desk.over or state.credit_minor == 0 == state.placed_credit_minor:
+            return
+        offer = state.change.offer if state.change is not None else self._desk.terms.offer
+        if state.placed_credit_minor != min(state.credit_minor, offer.amount_minor):
+            await self._at_provider(offer, state.credit_minor)
+
+    async def _at_provider(
+        self, offer: Offer, credit_minor: int, *, restarts: bool = False
+    ) -> BillingPeriod | None:
+        """Make the provider's subscription what it is to be; the period that it restarted with."""
+        desk, state = self._desk, self._desk.state
+        if state.provider is None or state.provider_subscription_id is None:
+            raise ChangeRefused("the provider has no subscription yet")
+        placed_minor = min(credit_minor, offer.amount_minor)
+        snapshot = await call_change(
+            ChangeProviderSubscription(
+                provider=state.provider,
+                change_id=workflow.uuid4(),
+                terms=desk.terms.with_offer(offer),
+                provider_customer_id=state.provider_customer_id or "",
+                provider_subscription_id=state.provider_subscription_id,
+                restart=restarts,
+                credit_minor=placed_minor,
+            )
+        )
+        state.placed_credit_minor = placed_minor
+        if not restarts:
+            return None
+        return BillingPeriod(
+            number=0, start=snapshot.current_period_start, end=snapshot.current_period_end
+        )
+
+
+def _why(attempt: AttemptResult) -> str:
+    code = attempt.decline.code if attempt.decline is not None else attempt.reason
+    return f"The change was not paid ({code}): nothing has changed."
