@@ -83,6 +83,9 @@ class BillingClockSteps(Protocol):
     async def retry(self, actor: str) -> None:
         """Collect the open invoice now."""
 
+    async def place_credit(self) -> None:
+        """The credit has grown: have the next renewal take it off, whoever makes that."""
+
     async def change(self, command: ChangePlan) -> bool:
         """Change what is sold; whether the caller has something to wait for. Raises ChangeRefused, with
         nothing changed."""

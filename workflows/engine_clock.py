@@ -231,6 +231,9 @@ class EngineClock:
             self._attended = True
             await self.collect()
 
+    async def place_credit(self) -> None:
+        """The next invoice is made here, of the credit that there is then."""
+
     async def change(self, command: ChangePlan) -> bool:
         self._attended = True
         collects = await self._changes.make(command)

@@ -156,8 +156,14 @@ class ProviderChanges:
         if self._desk.over or state.credit_minor == 0 == state.placed_credit_minor:
             return
         offer = state.change.offer if state.change is not None else self._desk.terms.offer
-        if state.placed_credit_minor != min(state.credit_minor, offer.amount_minor):
+        if state.placed_credit_minor == min(state.credit_minor, offer.amount_minor):
+            return
+        try:
             await self._at_provider(offer, state.credit_minor)
+        except (ActivityError, ChangeRefused):
+            # It stays in the ledger: not every provider takes something off, and one that is not there
+            # yet is asked again with the next news.
+            workflow.logger.warning("the provider takes no credit off its next renewal")
 
     async def _at_provider(
         self, offer: Offer, credit_minor: int, *, restarts: bool = False

@@ -179,6 +179,9 @@ class ProviderClock:
         desk.audit(actor, "resume", {"cancel_at_period_end": True}, {"cancel_at_period_end": False})
         desk.emit("subscription.cancel_unscheduled")
 
+    async def place_credit(self) -> None:
+        await self._changes.place_credit()
+
     async def change(self, command: ChangePlan) -> bool:
         await self._changes.make(command)
         return self.busy

@@ -199,6 +199,7 @@ class SubscriptionWorkflow(OperatorUpdates, ChangeUpdates):
         async with self._lock:
             credited = await credit_unapplied(self._desk, command)
             await self._desk.commit()
+            await self._clock.place_credit()
             self._worked = True
             return self._result().model_copy(update={"settled": credited})
 
