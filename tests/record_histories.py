@@ -29,7 +29,7 @@ from sandbox.faults import Fault, FaultMode
 from tests.record_operating import OPERATING_SCENARIOS
 from tests.record_purchases import PURCHASE_SCENARIOS, PurchaseScenario
 from tests.support.database import TestDatabases, test_databases
-from tests.support.world import World, open_world
+from abono.simulate.world import World, open_world
 from workflows.subscription import SubscriptionWorkflow
 
 HISTORIES = Path(__file__).parent / "histories"

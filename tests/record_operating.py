@@ -12,7 +12,7 @@ from models.subscription import SubscriptionTerms
 from sandbox.faults import Fault, FaultMode
 from tests.api.support import eventually
 from tests.support.books import attempts_of
-from tests.support.world import World
+from abono.simulate.world import World
 from workflows.resolve_attempt import ResolveAttemptWorkflow
 from workflows.subscription import SubscriptionWorkflow
 

@@ -36,7 +36,7 @@ from sandbox.core import Core, SandboxConfig
 from sandbox.faults import Fault, FaultMode
 from tests.activities.running import run
 from tests.storage.books import AMOUNT, Books, open_books
-from tests.support.serving import serving
+from abono.simulate.serving import serving
 
 # Answers that never come are waited for this long: few tests do it, and a busy machine is no outage.
 PROVIDER_TIMEOUT_SECONDS = 2.0

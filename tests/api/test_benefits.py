@@ -32,7 +32,7 @@ from sandbox.core import SandboxConfig
 from sandbox.faults import Fault, FaultMode
 from tests.api.support import Api, eventually, organization
 from tests.api.test_purchases import HANDBOOK
-from tests.support.serving import serving
+from abono.simulate.serving import serving
 from workflows.benefit import BenefitWorkflow
 
 

@@ -34,7 +34,7 @@ from sandbox.app import create_app
 from sandbox.core import Core, SandboxConfig
 from sandbox.faults import Fault, FaultMode
 from tests.api.support import Api, Tenant, card, eventually, organization, plan, subscription
-from tests.support.serving import serving
+from abono.simulate.serving import serving
 
 
 @dataclass

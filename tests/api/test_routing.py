@@ -21,7 +21,7 @@ from sandbox.app import create_app
 from sandbox.core import SandboxConfig
 from sandbox.geo.app import GeoSimulators
 from tests.api.support import Api, Tenant, card, organization, plan, price
-from tests.support.serving import serving
+from abono.simulate.serving import serving
 
 V1 = "/api/v1"
 MEXICAN, AMERICAN = "187.141.0.1", "8.8.8.8"

@@ -22,7 +22,7 @@ from tests.cost.test_renewals import PATIENCE_SECONDS, card, voucher
 from tests.support.actions import all_runs, cost_of, cost_of_subscription
 from tests.support.database import TestDatabases
 from tests.support.webhooks import webhooks_delivered
-from tests.support.world import World, open_world
+from abono.simulate.world import World, open_world
 from workflows.subscription import SubscriptionWorkflow
 
 

@@ -19,9 +19,9 @@ from models.subscription import SubscriptionTerms
 from tests.api.support import eventually
 from tests.support.actions import Cost, all_runs, cost_of, cost_of_subscription
 from tests.support.database import TestDatabases
-from tests.support.invariants import check_invariants
+from abono.simulate.invariants import check_invariants
 from tests.support.webhooks import webhooks_delivered
-from tests.support.world import World, open_world
+from abono.simulate.world import World, open_world
 
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
 RENEWALS = 12

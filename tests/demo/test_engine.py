@@ -18,7 +18,7 @@ from abono.demo.checks import StepFailed
 from abono.demo.engine import Engine, Places
 from abono.demo.views import Plan, Subscription
 from abono.dev.info import StackInfo
-from tests.support.serving import serving
+from abono.simulate.serving import serving
 
 PLACES = Places("http://ui.example", "default", Path("/logs"))
 SUBSCRIPTION: dict[str, Any] = {

@@ -22,7 +22,7 @@ from models.routing import CountrySource, Located
 from sandbox.app import create_app
 from sandbox.core import SandboxConfig
 from tests.providers.geolocation import mmdb
-from tests.support.serving import bound_socket, serving, url_of
+from abono.simulate.serving import bound_socket, serving, url_of
 
 MEXICAN = "187.141.0.1"
 OFF = {"ABONO_GEO_IPAPI_BASE": "off", "ABONO_GEO_IP_API_BASE": "off"}

@@ -14,8 +14,8 @@ from models.subscription import SubscriptionTerms
 from sandbox.core import Core
 from sandbox.faults import Fault, FaultMode
 from tests.faults.purchases import live_one_purchase
-from tests.support.invariants import check_invariants
-from tests.support.world import World
+from abono.simulate.invariants import check_invariants
+from abono.simulate.world import World
 from workflows.subscription import SubscriptionWorkflow
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)

@@ -8,9 +8,9 @@ from sqlalchemy import select
 
 from models.storage.tables import BenefitGrant
 from sandbox.faults import Fault
-from tests.support.invariants import check_invariants
+from abono.simulate.invariants import check_invariants
 from tests.support.shop import buy, pay_page, purchase_terms, row_of, tries_of
-from tests.support.world import World
+from abono.simulate.world import World
 
 # Webhooks are lost here, so the money is seen when the page has run out, and the benefits after that.
 REST = timedelta(days=4)

@@ -18,7 +18,7 @@ from temporalio.service import RPCError
 
 from models.commands import payment_workflow_id, resolve_workflow_id, subscription_workflow_id
 from models.storage.tables import ChargeAttempt
-from tests.support.world import World
+from abono.simulate.world import World
 
 # A child costs two, its own start included; the run that continues another is the action of the one
 # that ended. A retried activity costs one more, which its history does not show: nothing retries here.

@@ -7,7 +7,7 @@ from sqlalchemy import select
 from activities.reminders import tell_due_reminders
 from models.storage.tables import ChargeAttempt, Invoice, OutboundEvent
 from models.subscription import SubscriptionTerms
-from tests.support.world import World
+from abono.simulate.world import World
 
 
 async def attempts_of(world: World, terms: SubscriptionTerms) -> list[ChargeAttempt]:

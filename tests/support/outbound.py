@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import select
 
 from models.storage.tables import OutboundEvent
-from tests.support.world import World
+from abono.simulate.world import World
 
 
 async def told(world: World, type_: str) -> list[dict[str, Any]]:

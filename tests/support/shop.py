@@ -31,7 +31,7 @@ from models.storage.tables import (
     new_id,
 )
 from providers.protocol import RefundDraft
-from tests.support.world import World
+from abono.simulate.world import World
 from workflows.late_payment import LatePaymentWorkflow
 from workflows.purchase import PurchaseWorkflow
 

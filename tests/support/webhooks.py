@@ -7,8 +7,8 @@ from contextlib import asynccontextmanager
 
 from api.app import API_PREFIX, create_app
 from api.context import ApiContext
-from tests.support.serving import serving
-from tests.support.world import World
+from abono.simulate.serving import serving
+from abono.simulate.world import World
 
 
 @asynccontextmanager

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from tests.support.database import TestDatabases
-from tests.support.world import World, open_world
+from abono.simulate.world import World, open_world
 
 
 @pytest.fixture

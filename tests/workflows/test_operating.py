@@ -35,8 +35,8 @@ from models.subscription import SubscriptionTerms
 from sandbox.faults import Fault, FaultMode
 from tests.api.support import eventually
 from tests.support.books import attempts_of, invoices_of, live_references
-from tests.support.invariants import check_invariants
-from tests.support.world import World
+from abono.simulate.invariants import check_invariants
+from abono.simulate.world import World
 from workflows.resolve_attempt import ResolveAttemptWorkflow
 from workflows.subscription import SubscriptionWorkflow
 

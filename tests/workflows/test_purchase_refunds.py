@@ -16,7 +16,7 @@ from models.storage.tables import (
     new_id,
 )
 from sandbox.faults import Fault, FaultMode
-from tests.support.invariants import check_invariants
+from abono.simulate.invariants import check_invariants
 from tests.support.shop import (
     bills_of,
     buy,
@@ -28,7 +28,7 @@ from tests.support.shop import (
     told_by,
     tries_of,
 )
-from tests.support.world import World
+from abono.simulate.world import World
 from workflows.purchase import PurchaseWorkflow
 
 DAY = timedelta(days=1)

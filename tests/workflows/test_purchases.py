@@ -20,9 +20,9 @@ from models.storage.tables import (
     new_id,
 )
 from sandbox.faults import Fault, FaultMode
-from tests.support.invariants import check_invariants
+from abono.simulate.invariants import check_invariants
 from tests.support.shop import bills_of, buy, pay_page, purchase_terms, row_of, tries_of
-from tests.support.world import World
+from abono.simulate.world import World
 from workflows.late_payment import LatePaymentWorkflow
 from workflows.purchase import PurchaseWorkflow
 

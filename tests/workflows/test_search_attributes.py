@@ -17,7 +17,7 @@ from models.outcomes import Instrument
 from tests.api.support import eventually
 from tests.support.books import attempts_of
 from tests.support.database import TestDatabases
-from tests.support.world import World, open_world
+from abono.simulate.world import World, open_world
 from workflows.subscription import SubscriptionWorkflow
 
 

@@ -13,8 +13,8 @@ from models.outcomes import Instrument
 from models.storage.tables import FallbackEvent, Payment
 from sandbox.faults import Fault, FaultMode
 from tests.support.books import attempts_of, invoices_of, live_references, told_by_the_clock
-from tests.support.invariants import check_invariants
-from tests.support.world import World
+from abono.simulate.invariants import check_invariants
+from abono.simulate.world import World
 from workflows.subscription import SubscriptionWorkflow
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)

@@ -1,4 +1,4 @@
-"""Serves the sandbox as `tests.support.serving` does, less what uvicorn waits for when it stops: there are
+"""Serves the sandbox as `abono.simulate.serving` does, less what uvicorn waits for when it stops: there are
 hundreds of these tests, each with a sandbox of its own."""
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 import uvicorn
 from starlette.types import ASGIApp
 
-from tests.support.serving import bound_socket, url_of
+from abono.simulate.serving import bound_socket, url_of
 
 # How long what is still being answered (a `slow` fault) may take.
 STOP_SECONDS_MAX = 5.0

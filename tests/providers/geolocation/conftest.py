@@ -14,7 +14,7 @@ from providers.geolocation import Geolocator, IpApi, IpapiCo
 from sandbox.core import Core, SandboxConfig
 from sandbox.faults import Fault
 from sandbox.geo.app import GeoSimulators
-from tests.support.serving import serving
+from abono.simulate.serving import serving
 
 
 @dataclass

@@ -22,7 +22,7 @@ from providers.geolocation.reading import iso_country, public_address
 from sandbox.geo.table import TEST_ADDRESSES
 from tests.providers.geolocation import mmdb
 from tests.providers.geolocation.conftest import Clock, Services
-from tests.support.serving import serving
+from abono.simulate.serving import serving
 
 MEXICAN = "187.141.0.1"
 IN_MEXICO_BY_IPAPI = Located(country="MX", source=CountrySource.IPAPI)

@@ -21,7 +21,7 @@ from starlette.routing import Mount, Route
 from sandbox.control import Control
 from sandbox.core import Core, SandboxConfig
 from sandbox.polar.app import PolarSimulator
-from tests.support.serving import bound_socket, url_of
+from abono.simulate.serving import bound_socket, url_of
 
 TOKEN = "polar_oat_sandbox"
 VERSION = "2026-10"

@@ -1,4 +1,4 @@
-"""A whole small world for workflow tests: time-skipping Temporal, PostgreSQL, sandbox, worker.
+"""A whole small world: time-skipping Temporal, PostgreSQL, sandbox, worker.
 
 Everything in it is what runs in production, but for three addresses (Temporal, database, providers)
 and one clock: the sandbox's clock follows the workflows' one, so that years pass in seconds.
@@ -6,14 +6,13 @@ and one clock: the sandbox's clock follows the workflows' one, so that years pas
 
 from __future__ import annotations
 
-import math
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID
 
 from sqlalchemy import select
@@ -36,6 +35,8 @@ from temporalio.worker import (
 )
 
 from abono.settings import Settings
+from abono.simulate.payer import Payer
+from abono.simulate.serving import serving
 from abono.wiring import build_providers
 from abono.worker import make_workers
 from models.calendar import BillingInterval
@@ -64,8 +65,6 @@ from models.subscription import BillingPolicy, SubscriptionTerms
 from providers.registry import ProviderRegistry
 from sandbox.app import create_app
 from sandbox.core import Core, SandboxConfig
-from tests.support.database import TestDatabases, sqlalchemy_url
-from tests.support.serving import serving
 from workflows.payment_method import PaymentMethodWorkflow
 from workflows.subscription import SubscriptionWorkflow
 
@@ -105,44 +104,13 @@ class _SharedClockInbound(ActivityInboundInterceptor):
         return await super().execute_activity(input)
 
 
-@dataclass
-class Payer:
-    """The customer at the counter: pays every slip `after` it was issued, unless told to stop."""
+class Databases(Protocol):
+    """Where a world keeps its books: migrated, and its own."""
 
-    app: Starlette
-    after: timedelta | None = None
-    paid: list[str] = field(default_factory=list)
+    async def create(self) -> str:
+        """The URL of an empty database."""
 
-    async def live_until(self, moment: float) -> None:
-        """Move the sandbox's clock there, stopping whenever a slip is to be paid: it is paid at its
-        time, not when the engine happens to look. `moment` is in Unix seconds."""
-        core: Core = self.app.state.core
-        while True:
-            ahead = [due for due, _ in self._dues() if core.clock.now() < due < moment]
-            if not ahead:
-                break
-            core.clock.advance_to(min(ahead))
-            await core.settle_time()
-        core.clock.advance_to(moment)
-        await core.settle_time()
-
-    async def tick(self) -> None:
-        core: Core = self.app.state.core
-        for due, charge in self._dues():
-            if due <= core.clock.now():
-                self.paid.append(charge["reference"])
-                await getattr(self.app.state, charge["provider"]).pay(charge["reference"], None)
-
-    def _dues(self) -> list[tuple[int, dict[str, Any]]]:
-        """When each slip that is out will be paid, in whole Unix seconds."""
-        core: Core = self.app.state.core
-        if self.after is None:
-            return []
-        return [
-            (math.ceil((datetime.fromisoformat(one["created_at"]) + self.after).timestamp()), one)
-            for one in core.charges
-            if one["status"] == "pending" and one["reference"] is not None
-        ]
+    async def drop(self, url: str) -> None: ...
 
 
 @dataclass
@@ -336,7 +304,7 @@ async def _start_skipping() -> WorkflowEnvironment:
 
 @asynccontextmanager
 async def open_world(
-    databases: TestDatabases,
+    databases: Databases,
     *,
     webhook_base_url: str | None = None,
     start: Callable[[], Awaitable[WorkflowEnvironment]] | None = None,
@@ -350,7 +318,7 @@ async def open_world(
             DATABASE_URL=database_url,
             STRIPE_API_KEY="sk_test_sandbox",
             STRIPE_API_BASE=f"{sandbox_url}/stripe",
-            STRIPE_WEBHOOK_SECRET="whsec_sandbox",
+            STRIPE_WEBHOOK_SECRET="whsec_sandbox",  # noqa: S106
             CONEKTA_API_KEY="key_sandbox",
             CONEKTA_API_BASE=f"{sandbox_url}/conekta",
             CONEKTA_WEBHOOK_PUBLIC_KEYS=app.state.conekta.public_key_pem,
@@ -359,7 +327,7 @@ async def open_world(
             POLAR_WEBHOOK_SECRET=app.state.core.config.polar_webhook_secret,
             ABONO_PROVIDER_TIMEOUT_SECONDS=PROVIDER_TIMEOUT_SECONDS,
         )
-        engine = make_engine(sqlalchemy_url(database_url), pool_size=5)
+        engine = make_engine(settings.sqlalchemy_url, pool_size=5)
         stack.push_async_callback(databases.drop, database_url)
         stack.push_async_callback(engine.dispose)
         providers = build_providers(settings)

@@ -9,6 +9,7 @@ from uuid import UUID
 from sqlalchemy import select
 
 from activities.refund_book import balances
+from abono.simulate.world import World
 from models.outcomes import OPEN_OUTCOMES
 from models.purchase import PurchaseStatus
 from models.storage.tables import (
@@ -21,7 +22,6 @@ from models.storage.tables import (
     Subscription,
 )
 from models.subscription import SubscriptionState
-from tests.support.world import World
 from workflows.purchase import PurchaseWorkflow
 from workflows.subscription import SubscriptionWorkflow
 

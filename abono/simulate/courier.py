@@ -1,0 +1,99 @@
+"""Carries the simulators' webhooks through our own inbox and dispatcher, on the clock that skips.
+
+What a provider sends is verified, stored and dispatched as in production, only without a socket: while
+an HTTP request is under way the clock would skip days. Some are lost, some come twice, some late.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+from sqlalchemy import func, update
+from starlette.applications import Starlette
+
+from api.context import ApiContext
+from api.dispatcher import Dispatcher
+from models.outcomes import ProviderName
+from models.storage.tables import WebhookEvent
+from sandbox.core import Core
+
+# A webhook may be answered by another event at once; more passes than that would be a loop.
+_PASSES_MAX = 5
+
+
+@dataclass(frozen=True)
+class Shares:
+    """Of all webhooks, as shares of one; what is held comes with a later delivery."""
+
+    lost: float = 0.0
+    held: float = 0.0
+    doubled: float = 0.0
+
+
+class Courier:
+    def __init__(
+        self, app: Starlette, context: ApiContext, *, seed: int, shares: Shares = Shares()
+    ) -> None:
+        self._core: Core = app.state.core
+        self._context = context
+        self._dispatcher = Dispatcher(context)
+        self._chance = Random(f"{seed}/webhooks")  # noqa: S311 - seeded on purpose
+        self._shares = shares
+        self._seen = 0
+        self._held: list[dict[str, Any]] = []
+        self._lock = asyncio.Lock()
+
+    async def deliver(self) -> None:
+        """Everything that the providers have sent since the last time, less what the network loses."""
+        async with self._lock:
+            for event in self._on_the_way():
+                await self._hand_over(event)
+            await self._dispatch()
+
+    async def deliver_all(self) -> None:
+        """The network is whole again, and what the providers repeat arrives, the lost included."""
+        async with self._lock:
+            for event in self._core.webhooks.events:
+                await self._hand_over(event)
+            self._seen, self._held = len(self._core.webhooks.events), []
+            await self._dispatch()
+
+    def _on_the_way(self) -> list[dict[str, Any]]:
+        new, self._held = [*self._held, *self._core.webhooks.events[self._seen :]], []
+        self._seen = len(self._core.webhooks.events)
+        arriving = []
+        for event in new:
+            roll, shares = self._chance.random(), self._shares
+            if roll < shares.lost:
+                continue
+            if roll < shares.lost + shares.held:
+                self._held.append(event)
+                continue
+            twice = roll < shares.lost + shares.held + shares.doubled
+            arriving += [event, event] if twice else [event]
+        return arriving
+
+    async def _hand_over(self, record: dict[str, Any]) -> None:
+        adapter = self._context.providers.get(ProviderName(record["provider"]))
+        if adapter is None:
+            return
+        raw = json.dumps(record["body"], separators=(",", ":")).encode()
+        headers = self._core.webhooks.signers[record["provider"]](raw)
+        event = adapter.parse_webhook(raw, {name.lower(): text for name, text in headers.items()})
+        await self._context.inbox.receive(event, raw)
+
+    async def _dispatch(self) -> None:
+        for _ in range(_PASSES_MAX):
+            async with self._context.sessions.begin() as session:
+                # Waiting is in real seconds; here they are over at once.
+                await session.execute(
+                    update(WebhookEvent)
+                    .where(WebhookEvent.applied_at.is_(None), WebhookEvent.attempts == 0)
+                    .values(next_dispatch_at=func.now())
+                )
+            if not await self._dispatcher.run_once():
+                return

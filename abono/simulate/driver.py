@@ -1,0 +1,302 @@
+"""Plays planned lives on the skipping clock, faults included, and checks the invariants at rest."""
+
+from __future__ import annotations
+
+import heapq
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from random import Random
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import func, select
+from temporalio.client import WorkflowHandle, WorkflowUpdateFailedError
+from temporalio.service import RPCError
+
+from abono.simulate.courier import Courier, Shares
+from abono.simulate.invariants import check_invariants
+from abono.simulate.lives import DAY, HOUR, YEAR, Deed, Life, Outage
+from abono.simulate.payer import Charge, Visit
+from abono.simulate.world import World
+from api.context import ApiContext
+from models.commands import Cancel, Command, Resume, RetryPayment
+from models.outcomes import Instrument
+from models.storage.tables import ChargeAttempt, FallbackEvent, Invoice, Payment, Subscription
+from sandbox.faults import Fault, FaultMode
+from workflows.subscription import SubscriptionWorkflow
+
+ACTOR = "simulate"
+# A commitment that any doubt is settled within: the longest outage, its daily question, and a look.
+REST = 4 * DAY
+# The bar moves at least this often while nothing happens in the lives.
+STRIDE = timedelta(days=30)
+MINUTE = timedelta(minutes=1)
+
+Happening = Callable[[], Awaitable[None]]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far the simulated time is, of how far it goes."""
+
+    elapsed: timedelta
+    total: timedelta
+    summary: str
+
+
+@dataclass
+class Outcome:
+    """What the years came to. `violations` is empty when every invariant held."""
+
+    subscription_years: float
+    seconds: float = 0.0
+    statuses: Counter[str] = field(default_factory=Counter)
+    invoices: Counter[str] = field(default_factory=Counter)
+    attempts: Counter[str] = field(default_factory=Counter)
+    deeds: Counter[str] = field(default_factory=Counter)
+    fallbacks: int = 0
+    outages: int = 0
+    received: dict[str, int] = field(default_factory=dict)
+    violations: list[str] = field(default_factory=list)
+    first_subscription_id: UUID | None = None
+
+
+class Driver:
+    """One simulation in one world."""
+
+    def __init__(
+        self,
+        world: World,
+        seed: int,
+        lives: Sequence[Life],
+        outages: Sequence[Outage],
+        years: float,
+    ) -> None:
+        self._world = world
+        self._seed = seed
+        self._lives = {life.number: life for life in lives}
+        self._outages = outages
+        self._total = years * YEAR
+        self._numbers: dict[str, int] = {}  # Subscription id to the life's number.
+        self._handles: dict[int, WorkflowHandle[SubscriptionWorkflow, Any]] = {}
+        self._slips: Counter[str] = Counter()
+        self._habits: dict[str, list[Visit]] = {}
+        self._agenda: list[tuple[timedelta, int, Happening]] = []
+        self._outcome = Outcome(subscription_years=years * len(lives))
+
+    async def run(self, tell: Callable[[Progress], None]) -> Outcome:
+        began = time.monotonic()
+        self._start = await self._world.env.get_current_time()
+        world = self._world
+        world.payer.follow(self._visits)
+        context = ApiContext(
+            sessions=world.sessions,
+            temporal=world.client,
+            providers=world.providers,
+            pepper="",
+        )
+        # Without faults the network is as good as the providers.
+        shaky = {"lost": 0.05, "doubled": 0.05, "held": 0.1} if self._outages else {}
+        self._courier = Courier(world.sandbox, context, seed=self._seed, shares=Shares(**shaky))
+        world.payer.on_time.append(self._courier.deliver)
+        self._plan()
+        while self._agenda:
+            at, _, happening = heapq.heappop(self._agenda)
+            await self._sleep_until(at, tell)
+            await happening()
+        await self._sleep_until(self._total, tell)
+        self._world.core.faults.clear()
+        await self._courier.deliver_all()
+        await self._sleep_until(self._total + REST, tell)
+        await self._courier.deliver_all()
+        await self._check()
+        await self._count()
+        self._outcome.seconds = time.monotonic() - began
+        return self._outcome
+
+    # What happens when ------------------------------------------------------------------------
+
+    def _plan(self) -> None:
+        for life in self._lives.values():
+            self._at(life.starts_after, partial(self._subscribe, life))
+            for at, deed in life.deeds:
+                self._at(at, partial(self._do, life, deed))
+        for outage in self._outages:
+            fault = Fault(provider=outage.provider, mode=FaultMode(outage.mode))
+            self._at(outage.begins, partial(self._break, fault))
+            self._at(outage.ends, partial(self._mend, fault))
+
+    def _at(self, moment: timedelta, happening: Happening) -> None:
+        heapq.heappush(self._agenda, (moment, len(self._agenda), happening))
+
+    async def _sleep_until(self, moment: timedelta, tell: Callable[[Progress], None]) -> None:
+        while True:
+            elapsed = await self._world.env.get_current_time() - self._start
+            tell(Progress(min(elapsed, self._total), self._total, self._summary()))
+            if elapsed >= moment:
+                return
+            ahead = await self._next_interesting()
+            await self._world.env.sleep(max(MINUTE, min(moment - elapsed, STRIDE, ahead)))
+            now = await self._world.env.get_current_time()
+            await self._world.payer.live_until(now.timestamp())
+
+    async def _next_interesting(self) -> timedelta:
+        """Until somebody pays, or an engine does its next step: to look in between would be idle."""
+        now = await self._world.env.get_current_time()
+        ahead = [STRIDE]
+        if (visit := self._world.payer.next_visit_at) is not None:
+            ahead.append(datetime.fromtimestamp(visit, UTC) - now)
+        async with self._world.sessions() as session:
+            step = await session.scalar(
+                select(func.min(Subscription.next_step_at)).where(Subscription.next_step_at > now)
+            )
+        if step is not None:
+            ahead.append(step - now + MINUTE)
+        return min(ahead)
+
+    def _summary(self) -> str:
+        paid = len(self._world.payer.paid)
+        return f"{len(self._handles)} subscribed, {paid} slips paid"
+
+    async def _subscribe(self, life: Life) -> None:
+        kind, world = life.kind, self._world
+        kept, world.core.faults.active = world.core.faults.active, []
+        # Storing the card is another story than the subscription's.
+        terms = await world.terms(
+            kind.instrument,
+            country=kind.country,
+            currency=kind.currency,
+            amount_minor=kind.amount_minor,
+            interval=life.interval,
+            time_zone=kind.time_zone,
+            trial_days=life.trial_days,
+            card=kind.card,
+            card_at=kind.card_at,
+        )
+        world.core.faults.active = kept
+        self._numbers[str(terms.subscription_id)] = life.number
+        if self._outcome.first_subscription_id is None:
+            self._outcome.first_subscription_id = terms.subscription_id
+        self._handles[life.number], _ = await world.open(terms)
+
+    async def _do(self, life: Life, deed: Deed) -> None:
+        handle = self._handles.get(life.number)
+        if handle is None:
+            return
+        try:
+            done = await self._carry_out(handle, deed)
+        except (WorkflowUpdateFailedError, RPCError):
+            done = False  # Refused, or it has ended: the engine said no, and nothing happened.
+        self._outcome.deeds[f"{deed}" if done else "was refused"] += 1
+
+    async def _carry_out(
+        self, handle: WorkflowHandle[SubscriptionWorkflow, Any], deed: Deed
+    ) -> bool:
+        if deed is Deed.CARD_FAILS:
+            return await self._fail_card(handle)
+        commands: dict[Deed, tuple[str, Command]] = {
+            Deed.CANCEL_AT_PERIOD_END: ("cancel", Cancel(actor=ACTOR)),
+            Deed.CANCEL_NOW: ("cancel", Cancel(actor=ACTOR, immediately=True)),
+            Deed.RESUME: ("resume", Resume(actor=ACTOR)),
+            Deed.RETRY: ("retry_payment", RetryPayment(actor=ACTOR)),
+        }
+        name, command = commands[deed]
+        await handle.execute_update(name, command)
+        return True
+
+    async def _fail_card(self, handle: WorkflowHandle[SubscriptionWorkflow, Any]) -> bool:
+        """The provider bills the next period, and the bank refuses."""
+        [row] = await self._world.all(
+            select(Subscription).where(Subscription.workflow_id == handle.id)
+        )
+        if row.payment_method_type != Instrument.CARD or row.status != "active":
+            return False
+        simulator = getattr(self._world.sandbox.state, row.provider)
+        await simulator.renew(row.provider_subscription_id, "failed")
+        return True
+
+    async def _break(self, fault: Fault) -> None:
+        self._outcome.outages += 1
+        self._world.core.faults.add(fault)
+
+    async def _mend(self, fault: Fault) -> None:
+        if fault in self._world.core.faults.active:
+            self._world.core.faults.active.remove(fault)
+
+    # How customers pay ------------------------------------------------------------------------
+
+    def _visits(self, charge: Charge) -> list[Visit]:
+        """Chosen once for each slip, by the life and the slip's number in it: the same in every run."""
+        reference = charge["reference"]
+        if reference not in self._habits:
+            number = self._numbers.get(charge["subscription_id"] or "", 0)
+            self._slips[charge["subscription_id"]] += 1
+            count = self._slips[charge["subscription_id"]]
+            chance = Random(f"{self._seed}/{number}/slip {count}")  # noqa: S311
+            self._habits[reference] = self._choose(chance, charge, number)
+        return self._habits[reference]
+
+    def _choose(self, chance: Random, charge: Charge, number: int) -> list[Visit]:
+        life = self._lives.get(number)
+        if life is None:
+            return []
+        habit, amount = life.habit, charge["amount_minor"]
+        after = HOUR * 48 * chance.random()
+        transfer = life.kind.instrument is Instrument.SPEI
+        roll = chance.random()
+        for share, visits in (
+            (habit.never, []),
+            (habit.late, [Visit(5 * DAY, stubborn=True)]),
+            (habit.twice, [Visit(after), Visit(after + HOUR, stubborn=True)]),
+            (habit.too_little if transfer else 0.0, [Visit(after, amount // 2)]),
+            (habit.too_much if transfer else 0.0, [Visit(after, amount * 2)]),
+        ):
+            if roll < share:
+                return visits
+            roll -= share
+        return [Visit(after)]
+
+    # What came of it --------------------------------------------------------------------------
+
+    async def _check(self) -> None:
+        try:
+            await check_invariants(self._world)
+        except AssertionError as violation:
+            self._outcome.violations.append(str(violation).splitlines()[0])
+
+    async def _count(self) -> None:
+        outcome, world = self._outcome, self._world
+        async with world.sessions() as session:
+            for table, column, counter in (
+                (Subscription, Subscription.status, outcome.statuses),
+                (Invoice, Invoice.status, outcome.invoices),
+                (ChargeAttempt, ChargeAttempt.outcome, outcome.attempts),
+            ):
+                rows = await session.execute(
+                    select(column, func.count()).select_from(table).group_by(column)
+                )
+                counter.update(dict(rows.tuples().all()))
+            outcome.fallbacks = await session.scalar(select(func.count(FallbackEvent.id))) or 0
+            received = await session.execute(
+                select(Payment.currency, func.sum(Payment.amount_minor))
+                .where(Payment.kind == "capture")
+                .group_by(Payment.currency)
+            )
+            outcome.received = {currency: int(total) for currency, total in received}
+
+
+async def play(
+    world: World,
+    *,
+    seed: int,
+    lives: Sequence[Life],
+    outages: Sequence[Outage],
+    years: float,
+    tell: Callable[[Progress], None] = lambda _: None,
+) -> Outcome:
+    """Live all lives to the end of the years and come to rest."""
+    return await Driver(world, seed, lives, outages, years).run(tell)
