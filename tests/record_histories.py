@@ -21,6 +21,7 @@ from sqlalchemy import select
 from temporalio.client import Client, WorkflowHistory
 from temporalio.service import RPCError
 
+from abono.simulate.world import World, open_world
 from models.commands import Cancel, Resume, payment_workflow_id, resolve_workflow_id
 from models.outcomes import Instrument, ProviderName
 from models.storage.tables import ChargeAttempt
@@ -29,7 +30,6 @@ from sandbox.faults import Fault, FaultMode
 from tests.record_operating import OPERATING_SCENARIOS
 from tests.record_purchases import PURCHASE_SCENARIOS, PurchaseScenario
 from tests.support.database import TestDatabases, test_databases
-from abono.simulate.world import World, open_world
 from workflows.subscription import SubscriptionWorkflow
 
 HISTORIES = Path(__file__).parent / "histories"

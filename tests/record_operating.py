@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from datetime import UTC, datetime, timedelta
 
+from abono.simulate.world import World
 from models.commands import resolve_workflow_id
 from models.operations import AskNow, Declaration, Declare, MarkPaid, ReissueVoucher
 from models.outcomes import Instrument
@@ -12,7 +13,6 @@ from models.subscription import SubscriptionTerms
 from sandbox.faults import Fault, FaultMode
 from tests.api.support import eventually
 from tests.support.books import attempts_of
-from abono.simulate.world import World
 from workflows.resolve_attempt import ResolveAttemptWorkflow
 from workflows.subscription import SubscriptionWorkflow
 

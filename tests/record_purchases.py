@@ -10,6 +10,7 @@ from sqlalchemy import select
 from temporalio.client import WithStartWorkflowOperation
 from temporalio.common import WorkflowIDConflictPolicy
 
+from abono.simulate.world import World
 from models.commands import (
     TASK_QUEUE,
     BenefitChange,
@@ -23,7 +24,6 @@ from models.purchase import PurchaseTerms
 from models.storage.tables import Benefit, new_id
 from sandbox.faults import Fault, FaultMode
 from tests.support.shop import buy, give_back, pay_page, purchase_terms, told_by, tries_of
-from abono.simulate.world import World
 from workflows.benefit import BenefitWorkflow
 from workflows.late_payment import LatePaymentWorkflow
 from workflows.purchase import PurchaseWorkflow

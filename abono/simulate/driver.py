@@ -18,7 +18,7 @@ from temporalio.client import WorkflowHandle, WorkflowUpdateFailedError
 from temporalio.service import RPCError
 
 from abono.simulate.courier import Courier, Shares
-from abono.simulate.invariants import check_invariants
+from abono.simulate.invariants import InvariantViolated, check_invariants
 from abono.simulate.lives import DAY, HOUR, YEAR, Deed, Life, Outage
 from abono.simulate.payer import Charge, Visit
 from abono.simulate.world import World
@@ -265,7 +265,7 @@ class Driver:
     async def _check(self) -> None:
         try:
             await check_invariants(self._world)
-        except AssertionError as violation:
+        except InvariantViolated as violation:
             self._outcome.violations.append(str(violation).splitlines()[0])
 
     async def _count(self) -> None:

@@ -33,6 +33,7 @@ class Payer:
         self._habit: Callable[[Charge], Sequence[Visit]] | None = None
         self._seen = 0  # How many of the book's charges have their visits planned.
         self._visits: list[tuple[int, int, int]] = []  # A heap of (Unix seconds, charge, visit).
+        self._slips: dict[str, int] = {}  # Where in the book each reference stands first.
         self._made: set[tuple[int, int]] = set()
         self.paid: list[str] = []
         self.on_time: list[Callable[[], Awaitable[None]]] = []  # After each move of the clock.
@@ -100,7 +101,9 @@ class Payer:
     def _look_at_the_book(self) -> None:
         for position in range(self._seen, len(self._core.charges)):
             charge = self._core.charges[position]
-            if charge["reference"] is None or charge["kind"] != "charge":
+            reference = charge["reference"]
+            # A slip that is paid once more stands in the book once more.
+            if reference is None or self._slips.setdefault(reference, position) != position:
                 continue
             issued = datetime.fromisoformat(charge["created_at"])
             for number, visit in enumerate(self._visits_of(charge)):

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from starlette.applications import Starlette
 
 from abono.settings import Settings
+from abono.simulate.serving import serving
 from abono.wiring import build_providers
 from activities.payment_methods import PaymentMethodActivities
 from activities.provider_calls import ProviderActivities
@@ -36,7 +37,6 @@ from sandbox.core import Core, SandboxConfig
 from sandbox.faults import Fault, FaultMode
 from tests.activities.running import run
 from tests.storage.books import AMOUNT, Books, open_books
-from abono.simulate.serving import serving
 
 # Answers that never come are waited for this long: few tests do it, and a busy machine is no outage.
 PROVIDER_TIMEOUT_SECONDS = 2.0

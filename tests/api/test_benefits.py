@@ -13,6 +13,7 @@ from starlette.applications import Starlette
 from temporalio.client import Client
 from temporalio.worker import Worker
 
+from abono.simulate.serving import serving
 from activities.benefits import BenefitActivities
 from models.commands import PROVIDER_TASK_QUEUES, TASK_QUEUE
 from models.outcomes import ProviderName
@@ -32,7 +33,6 @@ from sandbox.core import SandboxConfig
 from sandbox.faults import Fault, FaultMode
 from tests.api.support import Api, eventually, organization
 from tests.api.test_purchases import HANDBOOK
-from abono.simulate.serving import serving
 from workflows.benefit import BenefitWorkflow
 
 

@@ -16,6 +16,7 @@ from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 
 from abono.settings import Settings
+from abono.simulate.serving import serving
 from abono.wiring import build_providers
 from abono.worker import make_workers
 from api.storefront import Storefront
@@ -34,7 +35,6 @@ from sandbox.app import create_app
 from sandbox.core import Core, SandboxConfig
 from sandbox.faults import Fault, FaultMode
 from tests.api.support import Api, Tenant, card, eventually, organization, plan, subscription
-from abono.simulate.serving import serving
 
 
 @dataclass

@@ -12,6 +12,7 @@ import httpx
 import pytest
 from sqlalchemy import select
 
+from abono.simulate.serving import serving
 from api.storefront import Storefront
 from models.outcomes import ProviderName
 from models.storage.tables import Base, FallbackEvent, Subscription, new_id
@@ -21,7 +22,6 @@ from sandbox.app import create_app
 from sandbox.core import SandboxConfig
 from sandbox.geo.app import GeoSimulators
 from tests.api.support import Api, Tenant, card, organization, plan, price
-from abono.simulate.serving import serving
 
 V1 = "/api/v1"
 MEXICAN, AMERICAN = "187.141.0.1", "8.8.8.8"

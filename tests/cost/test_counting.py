@@ -14,6 +14,7 @@ from temporalio.testing import WorkflowEnvironment
 
 from abono.dev.ports import spare_port
 from abono.dev.temporal import FAST_DYNAMIC_CONFIG
+from abono.simulate.world import World, open_world
 from models.commands import Cancel, Resume, payment_method_workflow_id
 from models.outcomes import Instrument
 from models.storage.tables import Invoice, WebhookEvent
@@ -22,7 +23,6 @@ from tests.cost.test_renewals import PATIENCE_SECONDS, card, voucher
 from tests.support.actions import all_runs, cost_of, cost_of_subscription
 from tests.support.database import TestDatabases
 from tests.support.webhooks import webhooks_delivered
-from abono.simulate.world import World, open_world
 from workflows.subscription import SubscriptionWorkflow
 
 

@@ -13,15 +13,15 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select
 
+from abono.simulate.invariants import check_invariants
+from abono.simulate.world import World, open_world
 from models.outcomes import Instrument
 from models.storage.tables import Invoice, WebhookEvent
 from models.subscription import SubscriptionTerms
 from tests.api.support import eventually
 from tests.support.actions import Cost, all_runs, cost_of, cost_of_subscription
 from tests.support.database import TestDatabases
-from abono.simulate.invariants import check_invariants
 from tests.support.webhooks import webhooks_delivered
-from abono.simulate.world import World, open_world
 
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
 RENEWALS = 12

@@ -17,12 +17,12 @@ from abono.dev.environment import wire
 from abono.dev.ports import DEFAULT_PORTS
 from abono.doctor import State, geolocation
 from abono.settings import Settings
+from abono.simulate.serving import bound_socket, serving, url_of
 from models.outcomes import ProviderName
 from models.routing import CountrySource, Located
 from sandbox.app import create_app
 from sandbox.core import SandboxConfig
 from tests.providers.geolocation import mmdb
-from abono.simulate.serving import bound_socket, serving, url_of
 
 MEXICAN = "187.141.0.1"
 OFF = {"ABONO_GEO_IPAPI_BASE": "off", "ABONO_GEO_IP_API_BASE": "off"}

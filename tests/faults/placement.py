@@ -8,14 +8,14 @@ from datetime import timedelta
 from itertools import combinations_with_replacement
 from typing import NamedTuple
 
+from abono.simulate.invariants import check_invariants
+from abono.simulate.world import World
 from models.commands import Cancel
 from models.outcomes import Instrument
 from models.subscription import SubscriptionTerms
 from sandbox.core import Core
 from sandbox.faults import Fault, FaultMode
 from tests.faults.purchases import live_one_purchase
-from abono.simulate.invariants import check_invariants
-from abono.simulate.world import World
 from workflows.subscription import SubscriptionWorkflow
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)

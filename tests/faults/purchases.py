@@ -6,11 +6,11 @@ from datetime import timedelta
 
 from sqlalchemy import select
 
+from abono.simulate.invariants import check_invariants
+from abono.simulate.world import World
 from models.storage.tables import BenefitGrant
 from sandbox.faults import Fault
-from abono.simulate.invariants import check_invariants
 from tests.support.shop import buy, pay_page, purchase_terms, row_of, tries_of
-from abono.simulate.world import World
 
 # Webhooks are lost here, so the money is seen when the page has run out, and the benefits after that.
 REST = timedelta(days=4)

@@ -12,9 +12,9 @@ import random
 
 import pytest
 
+from abono.simulate.world import open_world
 from tests.faults.placement import ROUTES, Place, Watch, live_one_life
 from tests.support.database import TestDatabases
-from abono.simulate.world import open_world
 
 ALL_PAIRS = os.environ.get("ABONO_TEST_ALL_FAULT_PAIRS") == "1"
 PAIRS_SAMPLED = 3

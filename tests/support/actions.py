@@ -16,9 +16,9 @@ from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client, WorkflowHistory
 from temporalio.service import RPCError
 
+from abono.simulate.world import World
 from models.commands import payment_workflow_id, resolve_workflow_id, subscription_workflow_id
 from models.storage.tables import ChargeAttempt
-from abono.simulate.world import World
 
 # A child costs two, its own start included; the run that continues another is the action of the one
 # that ended. A retried activity costs one more, which its history does not show: nothing retries here.

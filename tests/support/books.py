@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from sqlalchemy import select
 
+from abono.simulate.world import World
 from activities.reminders import tell_due_reminders
 from models.storage.tables import ChargeAttempt, Invoice, OutboundEvent
 from models.subscription import SubscriptionTerms
-from abono.simulate.world import World
 
 
 async def attempts_of(world: World, terms: SubscriptionTerms) -> list[ChargeAttempt]:

@@ -6,12 +6,12 @@ import json
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
+from abono.simulate.world import World
 from models.commands import TASK_QUEUE, DisputeInput, dispute_workflow_id
 from models.events import EventKind, ProviderEvent
 from models.outcomes import ProviderName
 from models.snapshots import DisputeSnapshot
 from models.storage.tables import Dispute, WebhookEvent, new_id
-from tests.support.world import World
 from workflows.dispute import DisputeWorkflow
 
 

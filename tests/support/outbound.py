@@ -6,8 +6,8 @@ from typing import Any
 
 from sqlalchemy import select
 
-from models.storage.tables import OutboundEvent
 from abono.simulate.world import World
+from models.storage.tables import OutboundEvent
 
 
 async def told(world: World, type_: str) -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ from sqlalchemy import select
 from temporalio.client import WithStartWorkflowOperation, WorkflowHandle
 from temporalio.common import WorkflowIDConflictPolicy
 
+from abono.simulate.world import World
 from models.commands import (
     TASK_QUEUE,
     CommandResult,
@@ -31,7 +32,6 @@ from models.storage.tables import (
     new_id,
 )
 from providers.protocol import RefundDraft
-from abono.simulate.world import World
 from workflows.late_payment import LatePaymentWorkflow
 from workflows.purchase import PurchaseWorkflow
 

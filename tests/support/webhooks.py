@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from api.app import API_PREFIX, create_app
-from api.context import ApiContext
 from abono.simulate.serving import serving
 from abono.simulate.world import World
+from api.app import API_PREFIX, create_app
+from api.context import ApiContext
 
 
 @asynccontextmanager

@@ -4,8 +4,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.support.database import TestDatabases
 from abono.simulate.world import World, open_world
+from tests.support.database import TestDatabases
 
 
 @pytest.fixture

@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
+from abono.simulate.invariants import check_invariants
+from abono.simulate.world import World
 from models.calendar import BillingInterval
 from models.commands import Cancel, Resume, RetryPayment
 from models.outcomes import Instrument, ProviderName
 from models.subscription import SubscriptionTerms
 from sandbox.faults import Fault, FaultMode
 from tests.support.books import attempts_of, invoices_of, told_by_the_clock
-from abono.simulate.invariants import check_invariants
-from abono.simulate.world import World
 from workflows.subscription import SubscriptionWorkflow
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)

@@ -7,15 +7,15 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
+from abono.simulate.invariants import check_invariants
+from abono.simulate.world import World
 from models.commands import Cancel, DisputeInput, DisputeNews, dispute_workflow_id
 from models.storage.tables import Dispute, Payment, WebhookEvent, new_id
 from models.subscription import BillingPolicy, OnDispute, SubscriptionTerms
 from sandbox.faults import Fault, FaultMode
 from tests.support.disputes import hear_disputes, seen_of
-from tests.support.invariants import check_invariants
 from tests.support.outbound import told
 from tests.support.shop import buy, pay_page, purchase_terms, tries_of
-from tests.support.world import World
 from tests.workflows.test_cards import AUSTIN, DAY, MEXICO_CITY, Wallet, holder, wallet
 from workflows.dispute import DisputeWorkflow
 from workflows.subscription import SubscriptionWorkflow

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 from temporalio.client import WorkflowUpdateFailedError
 
+from abono.simulate.invariants import check_invariants
+from abono.simulate.world import World
 from models.commands import RetryPayment
 from models.outcomes import Instrument
 from models.subscription import BillingPolicy, OnUnpaid, SubscriptionTerms
 from tests.support.books import attempts_of, invoices_of, live_references
-from abono.simulate.invariants import check_invariants
 from tests.support.outbound import told
-from abono.simulate.world import World
 from tests.workflows.test_cards import AUSTIN, DAY, holder, renew
 from workflows.subscription import SubscriptionWorkflow
 

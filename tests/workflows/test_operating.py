@@ -13,6 +13,8 @@ import pytest
 from sqlalchemy import select
 from temporalio.client import WorkflowHandle, WorkflowUpdateFailedError
 
+from abono.simulate.invariants import check_invariants
+from abono.simulate.world import World
 from models.commands import (
     InboxEvent,
     ProviderEvents,
@@ -35,8 +37,6 @@ from models.subscription import SubscriptionTerms
 from sandbox.faults import Fault, FaultMode
 from tests.api.support import eventually
 from tests.support.books import attempts_of, invoices_of, live_references
-from abono.simulate.invariants import check_invariants
-from abono.simulate.world import World
 from workflows.resolve_attempt import ResolveAttemptWorkflow
 from workflows.subscription import SubscriptionWorkflow
 

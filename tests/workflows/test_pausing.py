@@ -10,6 +10,8 @@ from sqlalchemy import select
 from temporalio.client import WorkflowUpdateFailedError
 from temporalio.exceptions import ApplicationError
 
+from abono.simulate.invariants import check_invariants
+from abono.simulate.world import World
 from models.commands import Cancel, InboxEvent, Pause, PauseAt, ProviderEvents, Resume
 from models.events import EventKind, ProviderEvent
 from models.outcomes import Instrument, ProviderName
@@ -17,8 +19,6 @@ from models.storage.tables import OutboundEvent, new_id
 from models.subscription import SubscriptionTerms
 from sandbox.faults import Fault, FaultMode
 from tests.support.books import attempts_of, invoices_of, live_references
-from tests.support.invariants import check_invariants
-from tests.support.world import World
 from tests.workflows.test_cards import MEXICO_CITY, Wallet, holder
 from tests.workflows.test_cards import wallet as wallet
 from workflows.subscription import SubscriptionWorkflow

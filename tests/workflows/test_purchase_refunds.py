@@ -6,6 +6,8 @@ from datetime import timedelta
 
 from sqlalchemy import select
 
+from abono.simulate.invariants import check_invariants
+from abono.simulate.world import World
 from models.purchase import PurchaseTerms
 from models.storage.tables import (
     AuditEntry,
@@ -16,7 +18,6 @@ from models.storage.tables import (
     new_id,
 )
 from sandbox.faults import Fault, FaultMode
-from abono.simulate.invariants import check_invariants
 from tests.support.shop import (
     bills_of,
     buy,
@@ -28,7 +29,6 @@ from tests.support.shop import (
     told_by,
     tries_of,
 )
-from abono.simulate.world import World
 from workflows.purchase import PurchaseWorkflow
 
 DAY = timedelta(days=1)

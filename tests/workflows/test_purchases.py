@@ -7,6 +7,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import select
 
+from abono.simulate.invariants import check_invariants
+from abono.simulate.world import World
 from models.commands import TASK_QUEUE, InboxEvent, ProviderEvents
 from models.events import EventKind, ProviderEvent
 from models.outcomes import ProviderName
@@ -20,9 +22,7 @@ from models.storage.tables import (
     new_id,
 )
 from sandbox.faults import Fault, FaultMode
-from abono.simulate.invariants import check_invariants
 from tests.support.shop import bills_of, buy, pay_page, purchase_terms, row_of, tries_of
-from abono.simulate.world import World
 from workflows.late_payment import LatePaymentWorkflow
 from workflows.purchase import PurchaseWorkflow
 

@@ -11,13 +11,13 @@ import pytest
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
 
+from abono.simulate.world import World, open_world
 from models.commands import Cancel
 from models.operations import MarkPaid
 from models.outcomes import Instrument
 from tests.api.support import eventually
 from tests.support.books import attempts_of
 from tests.support.database import TestDatabases
-from abono.simulate.world import World, open_world
 from workflows.subscription import SubscriptionWorkflow
 
 

@@ -7,12 +7,12 @@ from datetime import timedelta
 import pytest
 from temporalio.client import WorkflowUpdateFailedError
 
+from abono.simulate.invariants import check_invariants
+from abono.simulate.world import World
 from models.commands import Cancel, RetryPayment, SetPaymentMethod
 from models.outcomes import Instrument
 from sandbox.faults import Fault, FaultMode
 from tests.support.books import attempts_of, invoices_of
-from tests.support.invariants import check_invariants
-from tests.support.world import World
 from tests.workflows.test_cards import AUSTIN, MEXICO_CITY, Wallet, holder
 from tests.workflows.test_cards import wallet as wallet
 from tests.workflows.test_pausing import refusal_of, spoil, told

@@ -8,13 +8,13 @@ from itertools import pairwise
 import pytest
 from sqlalchemy import select
 
+from abono.simulate.invariants import check_invariants
+from abono.simulate.world import World
 from models.commands import Cancel, Resume
 from models.outcomes import Instrument
 from models.storage.tables import FallbackEvent, Payment
 from sandbox.faults import Fault, FaultMode
 from tests.support.books import attempts_of, invoices_of, live_references, told_by_the_clock
-from abono.simulate.invariants import check_invariants
-from abono.simulate.world import World
 from workflows.subscription import SubscriptionWorkflow
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)

@@ -10,11 +10,11 @@ import pytest
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
+from abono.simulate.serving import serving
 from providers.geolocation import Geolocator, IpApi, IpapiCo
 from sandbox.core import Core, SandboxConfig
 from sandbox.faults import Fault
 from sandbox.geo.app import GeoSimulators
-from abono.simulate.serving import serving
 
 
 @dataclass

@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
+from abono.simulate.serving import serving
 from models.routing import CountrySource, Located
 from providers.geolocation import Geolocator, IpApi, IpapiCo
 from providers.geolocation.cache import Cache
@@ -22,7 +23,6 @@ from providers.geolocation.reading import iso_country, public_address
 from sandbox.geo.table import TEST_ADDRESSES
 from tests.providers.geolocation import mmdb
 from tests.providers.geolocation.conftest import Clock, Services
-from abono.simulate.serving import serving
 
 MEXICAN = "187.141.0.1"
 IN_MEXICO_BY_IPAPI = Located(country="MX", source=CountrySource.IPAPI)

@@ -18,10 +18,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Mount, Route
 
+from abono.simulate.serving import bound_socket, url_of
 from sandbox.control import Control
 from sandbox.core import Core, SandboxConfig
 from sandbox.polar.app import PolarSimulator
-from abono.simulate.serving import bound_socket, url_of
 
 TOKEN = "polar_oat_sandbox"
 VERSION = "2026-10"
