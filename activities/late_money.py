@@ -56,7 +56,7 @@ class InboxActivities(InboxRecords):
     @activity.defn(name="find_attempt")
     async def find_attempt(self, question: AttemptQuestion) -> AttemptFacts | None:
         async with self._sessions() as session:
-            attempt = await session.get(ChargeAttempt, question.attempt_id)
+            attempt = await _asked_for(session, question)
             if attempt is None:
                 return None
             known = await session.scalars(
@@ -74,6 +74,17 @@ class InboxActivities(InboxRecords):
                 started_at=attempt.started_at,
                 known_charge_ids=list(known),
             )
+
+
+async def _asked_for(session: AsyncSession, question: AttemptQuestion) -> ChargeAttempt | None:
+    if question.attempt_id is not None:
+        return await session.get(ChargeAttempt, question.attempt_id)
+    return await session.scalar(
+        select(ChargeAttempt).where(
+            ChargeAttempt.provider == question.provider,
+            ChargeAttempt.provider_object_id == question.provider_payment_id,
+        )
+    )
 
 
 class LateMoney(NamedTuple):

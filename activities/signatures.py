@@ -167,7 +167,11 @@ class Acknowledgement(_Message):
 
 
 class AttemptQuestion(_Message):
-    attempt_id: UUID
+    """By our id, or by what the provider calls the payment: not every event carries ours."""
+
+    attempt_id: UUID | None = None
+    provider: ProviderName | None = None
+    provider_payment_id: str | None = None
 
 
 class AttemptFacts(_Message):

@@ -192,6 +192,9 @@ async def _load_captures(
     session: AsyncSession, events: list[ProviderEvent], facts: EventFacts
 ) -> None:
     keys = {key_of(event, c.provider_charge_id) for event in events for c in captures_of(event)}
+    keys |= {
+        key_of(event, event.provider_charge_id) for event in events if event.provider_charge_id
+    }
     if not keys:
         return
     table = Payment

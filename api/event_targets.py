@@ -195,9 +195,20 @@ def is_nothing_new(event: ProviderEvent, target: Target, facts: EventFacts) -> b
         row = facts.subscriptions.get(target.subscription_id)
         return row is not None and _subscription_is_known(event.subscription, row)
     if event.kind is EventKind.LOOK:
-        attempt = find_attempt(event, facts)
-        return attempt is not None and attempt.outcome in _ECHOES.get(event.event_type, ())
+        return _is_echo(event, facts)
     return False
+
+
+def _is_echo(event: ProviderEvent, facts: EventFacts) -> bool:
+    attempt = find_attempt(event, facts)
+    if attempt is None or attempt.outcome not in _ECHOES.get(event.event_type, ()):
+        return False
+    if event.event_type != "charge.paid":
+        return True
+    # A customer who transfers twice to one CLABE is told of by this alone: only money that is booked
+    # already is an echo.
+    charge_id = event.provider_charge_id
+    return charge_id is not None and key_of(event, charge_id) in facts.captures
 
 
 def _captures_are_known(event: ProviderEvent, facts: EventFacts) -> bool:

@@ -25,6 +25,7 @@ with workflow.unsafe.imports_passed_through():
         InboxRecords,
         IssuePayment,
         PendingPaymentResult,
+        ProviderCalls,
     )
     from models.calendar import BillingPeriod, period
     from models.commands import (
@@ -53,7 +54,7 @@ with workflow.unsafe.imports_passed_through():
         try_elsewhere,
     )
     from workflows.desk import ENGINE_ACTOR, Desk, paid_at
-    from workflows.options import RECORD_RETRY, RECORD_TIMEOUT, slip_attributes
+    from workflows.options import RECORD_RETRY, RECORD_TIMEOUT, call_payment, slip_attributes
     from workflows.pending_payment import PendingPaymentWorkflow
 
 
@@ -141,10 +142,18 @@ class EngineClock:
                 # and says the same. Without it a punctual payment would be booked as a late one.
                 await workflow.wait_condition(lambda: self.has_news)
                 await self.take_news()
-            attempt_id = our_id(event.attempt_id)
-            if attempt_id is not None and event.payment is not None:
-                facts = await self._attempt_facts(attempt_id)
-                if facts is not None and await self._late_payment(facts, event.payment):
+            payment = event.payment
+            if payment is None and event.provider_payment_id is not None:
+                # It tells that something moved, and not what.
+                payment = await call_payment(
+                    ProviderCalls.read_payment,
+                    event.provider,
+                    event.provider_payment_id,
+                    "read the payment that an event is about",
+                )
+            if payment is not None:
+                facts = await self._attempt_facts(our_id(event.attempt_id), payment)
+                if facts is not None and await self._late_payment(facts, payment):
                     disposition = "late_payment"
             self._desk.acknowledge([inbox_event.id], disposition)
 
@@ -530,10 +539,16 @@ class EngineClock:
             covered = self._period(covered.number + 1)
         return covered
 
-    async def _attempt_facts(self, attempt_id: UUID) -> AttemptFacts | None:
+    async def _attempt_facts(
+        self, attempt_id: UUID | None, payment: PaymentSnapshot
+    ) -> AttemptFacts | None:
         facts: AttemptFacts | None = await workflow.execute_local_activity_method(
             InboxRecords.find_attempt,
-            AttemptQuestion(attempt_id=attempt_id),
+            AttemptQuestion(
+                attempt_id=attempt_id,
+                provider=payment.provider,
+                provider_payment_id=payment.provider_payment_id,
+            ),
             start_to_close_timeout=RECORD_TIMEOUT,
             retry_policy=RECORD_RETRY,
             summary="which invoice was this money for",

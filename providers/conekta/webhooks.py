@@ -174,7 +174,12 @@ def _about_charge(subject: dict[str, Any]) -> dict[str, Any]:
     order_id = subject.get("order_id")
     if not isinstance(order_id, str):
         return {"kind": EventKind.IGNORED}
-    return {"kind": EventKind.LOOK, "provider_payment_id": order_id}
+    charge_id = subject.get("id")
+    return {
+        "kind": EventKind.LOOK,
+        "provider_payment_id": order_id,
+        "provider_charge_id": charge_id if isinstance(charge_id, str) else None,
+    }
 
 
 def _about_subscription(subject: dict[str, Any]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from api.event_facts import (
     InvoiceFact,
     ProviderKey,
     SubscriptionFact,
+    key_of,
 )
 from api.event_targets import Disposition, Parked, Target, Verdict, judge
 from models.events import EventKind, ProviderEvent
@@ -287,7 +288,6 @@ def test_a_subscription_is_news_when_it_differs_from_the_row(
 @pytest.mark.parametrize(
     ("event_type", "outcome", "new"),
     [
-        ("charge.paid", "succeeded", False),
         ("charge.paid", "pending", True),
         ("charge.created", "pending", False),
         ("charge.created", "unknown", True),
@@ -305,6 +305,16 @@ def test_a_look_is_an_echo_only_where_it_can_say_nothing_else(
     heard = told(LOOK, event_type=event_type)
     found = verdict(heard, facts(tried(outcome=outcome, instrument="card")))
     assert found == (TO_SUBSCRIPTION if new else Disposition.NOTHING_NEW)
+
+
+def test_a_second_transfer_to_one_clabe_is_news() -> None:
+    """Conekta tells of it by its charge alone, on an order that is paid already."""
+    heard = told(LOOK, event_type="charge.paid", provider_charge_id="ch_1")
+    paid = tried(outcome="succeeded", instrument="spei")
+    assert verdict(heard, facts(paid)) == TO_SUBSCRIPTION
+    known = facts(paid)
+    known.captures = {key_of(heard, "ch_1")}
+    assert verdict(heard, known) == Disposition.NOTHING_NEW
 
 
 def test_a_dispute_has_a_workflow_of_its_own() -> None:

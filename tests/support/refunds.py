@@ -9,6 +9,7 @@ from uuid import UUID
 
 from sqlalchemy import select
 
+from abono.simulate.world import World
 from activities.refund_book import lock_invoice, provider_of, reservation
 from models.commands import (
     TASK_QUEUE,
@@ -21,7 +22,6 @@ from models.commands import (
 from models.outcomes import ProviderName
 from models.storage.tables import Payment, new_id
 from providers.protocol import RefundDraft
-from tests.support.world import World
 from workflows.late_payment import LatePaymentWorkflow
 from workflows.refund import RefundWorkflow
 

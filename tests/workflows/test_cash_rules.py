@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
+from abono.simulate.invariants import check_invariants
+from abono.simulate.world import World
 from models.commands import Cancel, CreditUnapplied, RefundInput
 from models.outcomes import Instrument, ProviderName
 from models.storage.tables import (
@@ -20,9 +22,7 @@ from models.storage.tables import (
 )
 from models.subscription import BillingPolicy, SpareMoneyAction, SubscriptionTerms
 from tests.support.books import attempts_of, invoices_of, live_references
-from tests.support.invariants import check_invariants
 from tests.support.refunds import captures_of, carry_out, follow, told
-from tests.support.world import World
 from workflows.subscription import SubscriptionWorkflow
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)

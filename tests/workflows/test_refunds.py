@@ -7,13 +7,14 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import select
 
+from abono.simulate.invariants import check_invariants
+from abono.simulate.world import World
 from models.commands import Cancel
 from models.outcomes import Instrument
 from models.storage.tables import OutboundEvent, Payment, Refund
 from models.subscription import SubscriptionTerms
 from sandbox.faults import Fault, FaultMode
 from tests.support.books import invoices_of
-from tests.support.invariants import check_invariants
 from tests.support.refunds import (
     captures_of,
     carry_out,
@@ -23,7 +24,6 @@ from tests.support.refunds import (
     reserve,
     told,
 )
-from tests.support.world import World
 from tests.workflows.test_cards import AUSTIN, MEXICO_CITY, Wallet, holder
 from workflows.subscription import SubscriptionWorkflow
 
