@@ -80,6 +80,22 @@ def demo() -> int:
 
 
 @app.command()
+def simulate(
+    years: Annotated[float, typer.Option(min=0.1, max=100, help="How long each one lives.")] = 1.0,
+    subscriptions: Annotated[int, typer.Option(min=1, max=5000, help="How many.")] = 1,
+    seed: Annotated[int, typer.Option(help="The same seed tells the same lives.")] = 1,
+    faults: Annotated[bool, typer.Option("--faults", help="Outages and lost webhooks.")] = False,
+) -> int:
+    """Live years of subscriptions in seconds, and check that every invariant holds."""
+    from rich.console import Console
+
+    from abono.simulate.run import Options, simulate
+
+    options = Options(years=years, subscriptions=subscriptions, seed=seed, faults=faults)
+    return asyncio.run(simulate(options, Console()))
+
+
+@app.command()
 def worker() -> None:
     """Run a worker: workflows and activities."""
     import abono.worker
