@@ -7,13 +7,13 @@ from typing import Any
 from sqlalchemy import select
 from temporalio.client import WorkflowHandle
 
+from abono.simulate.world import World
 from models.calendar import BillingInterval
 from models.change_rules import Decision
 from models.commands import ChangePlan, CommandResult
 from models.plan_change import Offer, Proration
 from models.storage.tables import CreditEntry, PlanPrice, new_id
 from models.subscription import SubscriptionTerms
-from tests.support.world import World
 from workflows.subscription import SubscriptionWorkflow
 
 Handle = WorkflowHandle[SubscriptionWorkflow, Any]

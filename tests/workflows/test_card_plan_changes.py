@@ -7,6 +7,8 @@ from datetime import timedelta
 import pytest
 from temporalio.client import WorkflowUpdateFailedError
 
+from abono.simulate.invariants import check_invariants
+from abono.simulate.world import World
 from models.calendar import BillingInterval
 from models.change_rules import Decision
 from models.outcomes import Instrument
@@ -16,8 +18,6 @@ from models.subscription import SubscriptionTerms
 from sandbox.faults import Fault, FaultMode
 from tests.support.books import attempts_of, invoices_of
 from tests.support.changing import Handle, change, credit_of, offer, sell
-from tests.support.invariants import check_invariants
-from tests.support.world import World
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 

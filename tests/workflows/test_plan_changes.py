@@ -7,14 +7,14 @@ from datetime import timedelta
 import pytest
 from temporalio.client import WorkflowQueryFailedError
 
+from abono.simulate.invariants import check_invariants
+from abono.simulate.world import World
 from models.calendar import BillingInterval
 from models.outcomes import Instrument
 from models.plan_change import Proration
 from models.subscription import SubscriptionTerms
 from tests.support.books import attempts_of, invoices_of, live_references
 from tests.support.changing import Handle, change, credit_of, offer
-from tests.support.invariants import check_invariants
-from tests.support.world import World
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 
