@@ -23,7 +23,7 @@ from models.subscription import ReminderKind
 _TOLD = {
     ReminderKind.PAYMENT: "payment.reminder",
     ReminderKind.RENEWAL: "invoice.upcoming",
-    ReminderKind.TRIAL_END: "subscription.trial_will_end",
+    ReminderKind.TRIAL_END: "trial.will_end",
 }
 # What the subscription has to be for a period's reminder to hold.
 _STATUS = {
@@ -114,6 +114,9 @@ def _about_period(
     )
     if not still or end is None:
         return None
+    if kind is ReminderKind.TRIAL_END:
+        known = subscription.payment_method_id is not None
+        return {"trial_end": end.isoformat(), "has_payment_method": known}
     return {
         "at": end.isoformat(),
         "amount_minor": subscription.amount_minor,

@@ -33,7 +33,6 @@ NEXT_BY_STEP: dict[Step, str] = {
     Step.END: "The subscription ends, as requested",
     Step.PAUSE: "The subscription is paused, as requested",
     Step.RESUME: "The pause ends, and what is due then is collected",
-    Step.TRIAL_WILL_END: "The app is told that the trial ends soon",
     Step.BEGIN_BILLING: "The trial ends, and the first period is billed",
 }
 END_BY_POLICY: dict[OnUnpaid, str] = {

@@ -29,7 +29,6 @@ class Step(StrEnum):
     END = "end"  # A scheduled cancellation takes effect.
     PAUSE = "pause"  # A scheduled pause takes effect.
     RESUME = "resume"  # A pause ends by itself.
-    TRIAL_WILL_END = "trial_will_end"  # Tell the app in time.
     BEGIN_BILLING = "begin_billing"  # A trial that no provider knows of is over.
 
 
@@ -43,7 +42,6 @@ SUMMARY_BY_STEP: dict[Step, str] = {
     Step.END: "end as requested",
     Step.PAUSE: "pause as requested",
     Step.RESUME: "resume as requested",
-    Step.TRIAL_WILL_END: "tell that the trial ends soon",
     Step.BEGIN_BILLING: "bill the first period after the trial",
 }
 
@@ -66,7 +64,7 @@ def next_moment(terms: SubscriptionTerms, state: SubscriptionState) -> Moment | 
     """The next thing that has to happen by itself; None when only an event or a command can help."""
     if state.status in TERMINAL_STATUSES or not state.opened:
         return None
-    moments = _held_moments(state) + _trial_moments(state)
+    moments = _held_moments(state)
     if not state.is_held:
         engine = terms.clock is BillingClock.ENGINE
         moments += _engine_moments(terms, state) if engine else _provider_moments(terms, state)
@@ -86,13 +84,6 @@ def _held_moments(state: SubscriptionState) -> list[Moment]:
     if state.resume_at is not None and state.is_held:
         moments.append(Moment(state.resume_at, Step.RESUME))
     return moments
-
-
-def _trial_moments(state: SubscriptionState) -> list[Moment]:
-    trialing = state.status is SubscriptionStatus.TRIALING and not state.cancel_at_period_end
-    if state.trial_reminder_at is None or not trialing:
-        return []
-    return [Moment(state.trial_reminder_at, Step.TRIAL_WILL_END)]
 
 
 def _engine_moments(terms: SubscriptionTerms, state: SubscriptionState) -> list[Moment]:

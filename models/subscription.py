@@ -223,7 +223,6 @@ class SubscriptionState(BaseModel):
     current_period_end: AwareDatetime | None = None
     paid_ahead_until: AwareDatetime | None = None
     trial_end: AwareDatetime | None = None
-    trial_reminder_at: AwareDatetime | None = None  # None once it was told that the trial ends.
     created_at: AwareDatetime | None = None
     cancel_at_period_end: bool = False
     cancel_requested: bool = False

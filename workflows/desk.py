@@ -427,10 +427,10 @@ class Desk:
         if due_at is None or end is None or self.state.reminded_for == end:
             return []
         self.state.reminded_for = end
-        if due_at <= workflow.now():
+        trial = self.state.status is SubscriptionStatus.TRIALING
+        if due_at <= workflow.now() and not trial:
             return []
         id_ = self.id_for(f"renewal#{end.isoformat()}", due_at)
-        trial = self.state.status is SubscriptionStatus.TRIALING
         kind = ReminderKind.TRIAL_END if trial else ReminderKind.RENEWAL
         return [ReminderProjection(id=id_, kind=kind, due_at=due_at, valid_for=end)]
 

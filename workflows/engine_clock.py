@@ -43,7 +43,7 @@ with workflow.unsafe.imports_passed_through():
     from models.snapshots import Capture, PaymentSnapshot
     from models.states import InvoiceStatus, SubscriptionEvent, SubscriptionStatus
     from models.subscription import OpenInvoice
-    from workflows import dunning, pausing, trialing
+    from workflows import dunning, pausing
     from workflows.changing import EngineChanges
     from workflows.collecting import (
         choose_route,
@@ -96,7 +96,6 @@ class EngineClock:
         desk.state.created_at = now
         desk.state.payment_method_id = desk.terms.payment_method_id
         await choose_route(desk)
-        trialing.plan_reminder(desk)
         if desk.terms.trial_days:
             trial_end = desk.terms.trial_end(now)
             desk.state.trial_end = desk.state.anchor_at = trial_end
@@ -129,8 +128,6 @@ class EngineClock:
             pausing.take_effect(desk, ENGINE_ACTOR)
         elif step is Step.RESUME:
             await self.end_pause(ENGINE_ACTOR)
-        elif step is Step.TRIAL_WILL_END:
-            trialing.remind(desk)
 
     async def hear(self, events: list[InboxEvent]) -> None:
         """Only what the payment's own workflow could not hear any more: it had ended."""

@@ -81,7 +81,6 @@ class ProviderClock:
         state.payment_method_id = terms.payment_method_id
         state.trial_end = terms.trial_end(now) if terms.trial_days else None
         await choose_route(desk)
-        trialing.plan_reminder(desk)
         if terms.trial_days and terms.payment_method_id is None:
             trialing.begin_without_card(desk)
             state.opened = True
@@ -108,8 +107,6 @@ class ProviderClock:
             await self._end_unpaid()
         elif step is Step.END:
             await self._look_at_the_end()
-        elif step is Step.TRIAL_WILL_END:
-            trialing.remind(desk)
         elif step is Step.BEGIN_BILLING:
             invoice = trialing.first_bill(desk)
             if desk.state.payment_method_id is not None:

@@ -6,7 +6,6 @@ trial is over, because there is nothing that could be.
 
 from __future__ import annotations
 
-from datetime import timedelta
 from uuid import UUID
 
 from temporalio import workflow
@@ -16,27 +15,6 @@ with workflow.unsafe.imports_passed_through():
     from models.subscription import OpenInvoice
     from workflows.collecting import choose_route, new_invoice
     from workflows.desk import Desk
-
-# As the providers do it: in time to add a card, late enough to be remembered.
-REMIND_BEFORE_END = timedelta(days=3)
-
-
-def plan_reminder(desk: Desk) -> None:
-    """Have the app told before the trial ends; at once when it is a short one."""
-    end = desk.terms.trial_end(workflow.now())
-    # Histories from before reminders have none. May go with the last of them.
-    if desk.terms.trial_days and workflow.patched("trial-will-end"):
-        desk.state.trial_reminder_at = max(workflow.now(), end - REMIND_BEFORE_END)
-
-
-def remind(desk: Desk) -> None:
-    state = desk.state
-    state.trial_reminder_at = None
-    desk.emit(
-        "trial.will_end",
-        trial_end=state.trial_end.isoformat() if state.trial_end else None,
-        has_payment_method=state.payment_method_id is not None,
-    )
 
 
 def begin_without_card(desk: Desk) -> None:

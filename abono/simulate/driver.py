@@ -23,8 +23,10 @@ from abono.simulate.lives import DAY, HOUR, YEAR, Deed, Life, Outage
 from abono.simulate.payer import Charge, Visit
 from abono.simulate.world import World
 from api.context import ApiContext
-from models.commands import Cancel, Command, Resume, RetryPayment
+from models.calendar import BillingInterval
+from models.commands import Cancel, ChangePlan, Command, Pause, Resume, RetryPayment
 from models.outcomes import Instrument
+from models.plan_change import Offer, Proration
 from models.storage.tables import ChargeAttempt, FallbackEvent, Invoice, Payment, Subscription
 from sandbox.faults import Fault, FaultMode
 from workflows.subscription import SubscriptionWorkflow
@@ -198,22 +200,48 @@ class Driver:
     ) -> bool:
         if deed is Deed.CARD_FAILS:
             return await self._fail_card(handle)
+        now = await self._world.env.get_current_time()
         commands: dict[Deed, tuple[str, Command]] = {
             Deed.CANCEL_AT_PERIOD_END: ("cancel", Cancel(actor=ACTOR)),
             Deed.CANCEL_NOW: ("cancel", Cancel(actor=ACTOR, immediately=True)),
             Deed.RESUME: ("resume", Resume(actor=ACTOR)),
+            Deed.PAUSE: ("pause", Pause(actor=ACTOR, resume_at=now + 30 * DAY)),
             Deed.RETRY: ("retry_payment", RetryPayment(actor=ACTOR)),
         }
-        name, command = commands[deed]
+        if deed in commands:
+            name, command = commands[deed]
+        else:
+            name, command = "change", await self._change(handle, deed)
         await handle.execute_update(name, command)
         return True
 
+    async def _change(
+        self, handle: WorkflowHandle[SubscriptionWorkflow, Any], deed: Deed
+    ) -> ChangePlan:
+        """One more at once, for a share of the period; or one alone from the next period on."""
+        row = await self._row(handle)
+        unit = row.amount_minor // row.quantity
+        quantity = row.quantity + 1 if deed is Deed.MORE else 1
+        offer = Offer(
+            plan_id=row.plan_id,
+            plan_name="Pro",
+            billing_interval=BillingInterval(row.billing_interval),
+            quantity=quantity,
+            amount_minor=unit * quantity,
+        )
+        now_or_then = Proration.PRORATE if deed is Deed.MORE else Proration.NEXT_PERIOD
+        return ChangePlan(actor=ACTOR, offer=offer, proration=now_or_then)
+
+    async def _row(self, handle: WorkflowHandle[SubscriptionWorkflow, Any]) -> Subscription:
+        async with self._world.sessions() as session:
+            mine = select(Subscription).where(Subscription.workflow_id == handle.id)
+            return (await session.scalars(mine)).one()
+
     async def _fail_card(self, handle: WorkflowHandle[SubscriptionWorkflow, Any]) -> bool:
         """The provider bills the next period, and the bank refuses."""
-        [row] = await self._world.all(
-            select(Subscription).where(Subscription.workflow_id == handle.id)
-        )
-        if row.payment_method_type != Instrument.CARD or row.status != "active":
+        row = await self._row(handle)
+        by_card = row.payment_method_type == Instrument.CARD and row.status == "active"
+        if not by_card or row.provider is None:
             return False
         simulator = getattr(self._world.sandbox.state, row.provider)
         await simulator.renew(row.provider_subscription_id, "failed")
@@ -279,7 +307,7 @@ class Driver:
                 rows = await session.execute(
                     select(column, func.count()).select_from(table).group_by(column)
                 )
-                counter.update(dict(rows.tuples().all()))
+                counter.update({name: count for name, count in rows})  # noqa: C416
             outcome.fallbacks = await session.scalar(select(func.count(FallbackEvent.id))) or 0
             received = await session.execute(
                 select(Payment.currency, func.sum(Payment.amount_minor))

@@ -60,6 +60,9 @@ class Deed(StrEnum):
     CANCEL_AT_PERIOD_END = "cancels at period end"
     RESUME = "takes the cancellation back"
     CANCEL_NOW = "cancels at once"
+    PAUSE = "pauses for a month"
+    MORE = "buys one more of it"
+    FEWER = "goes back to one of it, from the next period"
     RETRY = "asks to be charged again"
     CARD_FAILS = "has no money on the card"
 
@@ -68,6 +71,9 @@ _WEIGHTS = {
     Deed.CANCEL_AT_PERIOD_END: 3,
     Deed.RESUME: 4,
     Deed.CANCEL_NOW: 1,
+    Deed.PAUSE: 2,
+    Deed.MORE: 3,
+    Deed.FEWER: 2,
     Deed.RETRY: 4,
     Deed.CARD_FAILS: 4,
 }

@@ -20,6 +20,7 @@ from models.moments import (
     Step,
     next_moment,
     paid_until,
+    reminder_at,
     unavailable_retry_at,
 )
 from models.outcomes import Instrument
@@ -218,16 +219,15 @@ def test_a_pause_begins_and_ends_by_itself(terms: SubscriptionTerms) -> None:
 
 
 @pytest.mark.parametrize("terms", BOTH_CLOCKS)
-def test_the_end_of_a_trial_is_told_once_and_not_when_it_is_the_end(
-    terms: SubscriptionTerms,
-) -> None:
-    at = NOW - 10 * DAY
-    state = state_of(TRIALING, trial_reminder_at=at, provider_subscription_id="sub_1")
-    assert next_moment(terms, state) == Moment(at, Step.TRIAL_WILL_END)
-    for change in ({"trial_reminder_at": None}, {"cancel_at_period_end": True}, {"status": ACTIVE}):
-        moment = next_moment(terms, state.model_copy(update=change))
-        assert moment is not None
-        assert moment.step is not Step.TRIAL_WILL_END
+def test_the_app_is_told_of_a_trial_that_ends_in_a_bill(terms: SubscriptionTerms) -> None:
+    state = state_of(TRIALING)
+    assert reminder_at(terms, state) == NOW - 3 * DAY
+    assert reminder_at(terms, state.model_copy(update={"cancel_at_period_end": True})) is None
+
+
+def test_the_app_is_told_a_week_before_a_card_is_charged() -> None:
+    assert reminder_at(CARD, state_of(ACTIVE)) == NOW - 7 * DAY
+    assert reminder_at(VOUCHER, state_of(ACTIVE)) is None
 
 
 def test_a_trial_without_a_card_is_billed_at_its_end() -> None:

@@ -36,9 +36,7 @@ async def told_by_the_clock(world: World, terms: SubscriptionTerms) -> list[str]
         select(OutboundEvent.type)
         .where(
             OutboundEvent.subscription_id == terms.subscription_id,
-            OutboundEvent.type.in_(
-                ["payment.reminder", "invoice.upcoming", "subscription.trial_will_end"]
-            ),
+            OutboundEvent.type.in_(["payment.reminder", "invoice.upcoming", "trial.will_end"]),
         )
         .order_by(OutboundEvent.sequence)
     )

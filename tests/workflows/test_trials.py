@@ -12,10 +12,10 @@ from abono.simulate.world import World
 from models.commands import Cancel, RetryPayment, SetPaymentMethod
 from models.outcomes import Instrument
 from sandbox.faults import Fault, FaultMode
-from tests.support.books import attempts_of, invoices_of
+from tests.support.books import attempts_of, invoices_of, told_by_the_clock
 from tests.workflows.test_cards import AUSTIN, MEXICO_CITY, Wallet, holder
 from tests.workflows.test_cards import wallet as wallet
-from tests.workflows.test_pausing import refusal_of, spoil, told
+from tests.workflows.test_pausing import refusal_of, spoil
 from workflows.subscription import SubscriptionWorkflow
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -34,7 +34,7 @@ async def test_a_trial_without_a_card_is_paid_by_one_that_comes_in_time(
     assert result.status == "trialing"
     await world.env.sleep(8 * DAY)
     assert world.core.charges == []
-    assert "trial.will_end" in await told(world, terms)
+    assert await told_by_the_clock(world, terms) == ["trial.will_end"]
     await world.env.sleep(2 * DAY)
     row = await world.subscription(terms.subscription_id)
     [invoice] = await invoices_of(world, terms)
@@ -90,7 +90,7 @@ async def test_a_trial_that_is_canceled_charges_nothing(world: World, immediatel
         await world.env.sleep(30 * DAY)
         row = await world.subscription(terms.subscription_id)
         assert (row.status, world.core.charges) == ("canceled", [])
-        assert "trial.will_end" not in await told(world, terms)
+        assert await told_by_the_clock(world, terms) == []
     await check_invariants(world)
 
 
@@ -163,5 +163,5 @@ async def test_a_voucher_has_no_stored_method(world: World) -> None:
     [invoice] = await invoices_of(world, terms)
     row = await world.subscription(terms.subscription_id)
     assert (invoice.status, invoice.period_start) == ("paid", row.trial_end)
-    assert "trial.will_end" in await told(world, terms)
+    assert await told_by_the_clock(world, terms) == ["trial.will_end"]
     await check_invariants(world)

@@ -84,7 +84,7 @@ async def test_the_app_hears_that_a_trial_ends_soon(world: World) -> None:
     await world.env.sleep(10 * DAY)
     assert await told_by_the_clock(world, terms) == []
     await world.env.sleep(DAY + HOUR)
-    assert await told_by_the_clock(world, terms) == ["subscription.trial_will_end"]
+    assert await told_by_the_clock(world, terms) == ["trial.will_end"]
 
 
 async def test_cancel_now_voids_the_voucher(world: World) -> None:
