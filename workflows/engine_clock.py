@@ -71,7 +71,6 @@ class EngineClock:
         self._handle = None
         self._collecting: OpenInvoice | None = None  # What the running payment is for.
         self._issued = False
-        self._attended = False  # A caller wants to know as soon as there is something to pay.
         self._changes = EngineChanges(desk, self)
 
     @property
@@ -234,17 +233,13 @@ class EngineClock:
         desk.audit(actor, "retry", {}, {})
         if invoice is not None and not self.busy:
             invoice.next_try_at = None
-            self._attended = True
             await self.collect()
 
     async def place_credit(self) -> None:
         """The next invoice is made here, of the credit that there is then."""
 
     async def change(self, command: ChangePlan) -> bool:
-        self._attended = True
-        collects = await self._changes.make(command)
-        self._attended = self._attended and collects
-        return collects
+        return await self._changes.make(command)
 
     async def _end_change(self) -> None:
         """The renewal is due and a change was not paid: its slip is voided, and then it lapses."""
@@ -318,7 +313,6 @@ class EngineClock:
         invoice.next_try_at = None
         invoice.candidate = 0
         invoice.vouchers_issued = max(0, invoice.vouchers_issued - 1)
-        self._attended = True
         await self.collect()
 
     def book_outside(self, capture: Capture) -> None:
@@ -335,7 +329,7 @@ class EngineClock:
     def hear_issued(self, attempt: AttemptResult) -> None:
         """The customer has something to pay now."""
         if self._collecting is not None and self._collecting.attempt_id == attempt.attempt_id:
-            self._issued, self._attended = True, False
+            self._issued = True
 
     def hear_overdue(self, attempt: AttemptResult) -> None:
         """The slip will not come to its end when it should: nothing waits for that any more."""
@@ -433,7 +427,8 @@ class EngineClock:
             expires_at=expires_at,
             remind_at=expires_at - policy.reminder_before_expiry,
             expiry_grace_seconds=seconds(policy.expiry_grace),
-            somebody_waits=invoice.first or invoice.for_change or self._attended,
+            # Its update's handler is still running: answer it as soon as there is something to pay.
+            somebody_waits=not workflow.all_handlers_finished(),
         )
 
     async def _follow(self, attempt_id: UUID) -> None:

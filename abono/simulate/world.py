@@ -6,13 +6,14 @@ and one clock: the sandbox's clock follows the workflows' one, so that years pas
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 from uuid import UUID
 
 from sqlalchemy import select
@@ -80,6 +81,9 @@ SEARCH_ATTRIBUTES = {
     "NextDue": IndexedValueType.INDEXED_VALUE_TYPE_DATETIME,
 }
 PROVIDER_TIMEOUT_SECONDS = 0.5
+PATIENCE_STEP = timedelta(seconds=5)
+
+Answer = TypeVar("Answer")
 
 
 class SharedClock(Interceptor):
@@ -253,6 +257,14 @@ class World:
             )
         return id_
 
+    async def while_time_passes(self, update: Awaitable[Answer]) -> Answer:
+        """An update's answer. Its workflow may wait for a timer (a question to the provider, again in
+        5 s), and for a caller of an update the clock does not skip by itself."""
+        answer = asyncio.ensure_future(update)
+        while not (await asyncio.wait({answer}, timeout=1.0))[0]:
+            await self.env.sleep(PATIENCE_STEP)
+        return await answer
+
     async def open(
         self, terms: SubscriptionTerms
     ) -> tuple[WorkflowHandle[SubscriptionWorkflow, Any], CommandResult]:
@@ -289,9 +301,10 @@ class World:
             task_queue=TASK_QUEUE,
             id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
         )
-        result = await self.client.execute_update_with_start_workflow(
+        opening = self.client.execute_update_with_start_workflow(
             SubscriptionWorkflow.open, Open(actor="test"), start_workflow_operation=start, id="open"
         )
+        result = await self.while_time_passes(opening)
         handle = await start.workflow_handle()
         return self.client.get_workflow_handle_for(SubscriptionWorkflow.run, handle.id), result
 

@@ -182,7 +182,7 @@ async def live_one_life(
     await world.env.sleep(HOUR)
     world.core.faults.clear()
     world.payer.after = HOUR
-    await world.env.sleep(2 * DAY + HOUR)
+    await world.env.sleep(4 * DAY)
     row = await world.subscription(terms.subscription_id)
     assert row.status == "active", f"came to rest as {row.status}"
     assert not watch.violations, watch.violations
