@@ -193,7 +193,7 @@ class Driver:
             done = await self._carry_out(handle, deed)
         except (WorkflowUpdateFailedError, RPCError):
             done = False  # Refused, or it has ended: the engine said no, and nothing happened.
-        self._outcome.deeds[f"{deed}" if done else "was refused"] += 1
+        self._outcome.deeds[str(deed) if done else "is told no"] += 1
 
     async def _carry_out(
         self, handle: WorkflowHandle[SubscriptionWorkflow, Any], deed: Deed

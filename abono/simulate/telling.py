@@ -36,7 +36,8 @@ async def tell_timeline(console: Console, world: World, outcome: Outcome) -> Non
     console.print()
     for entry in told[:_LINES_MAX]:
         actor = f"{entry.actor:<18}" if entry.actor else " " * 18
-        console.print(f"[dim]{entry.at:%Y-%m-%d %H:%M}[/]  {escape(actor)} {escape(entry.title)}")
+        line = f"[dim]{entry.at:%Y-%m-%d %H:%M}[/]  {escape(actor)} {escape(entry.title)}"
+        console.print(line, soft_wrap=True)
     if len(told) > _LINES_MAX:
         console.print(f"[dim]… and {len(told) - _LINES_MAX} more[/]")
 
@@ -54,7 +55,7 @@ def tell_outcome(console: Console, outcome: Outcome, command: str) -> None:
     for name, text in (
         (
             "lived",
-            f"{outcome.subscription_years:g} subscription-years in {outcome.seconds:.1f} s"
+            f"{outcome.subscription_years:g} subscription years in {outcome.seconds:.1f} s"
             f" ({pace:.1f} a second)",
         ),
         ("subscriptions", _counted(outcome.statuses)),

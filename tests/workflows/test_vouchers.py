@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-from itertools import pairwise
+import calendar
+from datetime import datetime, timedelta
+from itertools import count, pairwise
+from zoneinfo import ZoneInfo
 
 import pytest
 from sqlalchemy import select
 
 from abono.simulate.invariants import check_invariants
 from abono.simulate.world import World
+from models.calendar import BillingInterval
 from models.commands import Cancel, Resume
 from models.outcomes import Instrument
 from models.storage.tables import FallbackEvent, Payment
@@ -199,18 +202,50 @@ async def test_a_trial_is_billed_at_its_end(world: World) -> None:
     await check_invariants(world)
 
 
-async def test_ten_years_without_drift(world: World) -> None:
-    """Each voucher is paid on the day after it was issued; every period follows the one before."""
-    world.payer.after = DAY
-    terms = await world.terms(Instrument.OXXO)
+@pytest.mark.parametrize(
+    ("begins", "zone", "interval", "periods"),
+    [
+        ((1, 31), "America/Mexico_City", BillingInterval.MONTHLY, 120),
+        ((8, 31), "Pacific/Auckland", BillingInterval.MONTHLY, 24),
+        ((2, 29), "Pacific/Auckland", BillingInterval.YEARLY, 10),
+    ],
+    ids=["the 31st in Mexico City", "the 31st in Auckland", "29 February in Auckland"],
+)
+async def test_years_without_drift(
+    world: World,
+    begins: tuple[int, int],
+    zone: str,
+    interval: BillingInterval,
+    periods: int,
+) -> None:
+    """Each slip is paid in the hour after it was issued, and the day of the month is kept for ever:
+    where a month lacks it, it is that month's last, for that month alone."""
+    await world.env.sleep(await until_noon(world, begins, zone))
+    world.payer.after = HOUR
+    terms = await world.terms(Instrument.OXXO, time_zone=zone, interval=interval)
     handle, _ = await world.open(terms)
-    await world.env.sleep(timedelta(days=3653))
+    length = timedelta(days=366) if interval is BillingInterval.YEARLY else timedelta(days=30.5)
+    await world.env.sleep(length * periods - 5 * DAY)
     row = await world.subscription(terms.subscription_id)
     paid = [invoice for invoice in await invoices_of(world, terms) if invoice.status == "paid"]
     assert row.status == "active"
-    assert len(paid) == 120
+    assert len(paid) in {periods, periods + 1}
     assert all(a.period_end == b.period_start for a, b in pairwise(paid))
+    starts = [one.period_start.astimezone(ZoneInfo(zone)) for one in paid if one.period_start]
+    for start in starts:
+        last = calendar.monthrange(start.year, start.month)[1]
+        assert start.day == min(begins[1], last), "the anchor day, or the month's last"
+        assert start.time() == starts[0].time(), "the same hour, whatever the clocks do"
     assert len(await world.all(select(Payment.id))) == len(paid)
     history = await handle.fetch_history()
     assert len(history.events) < 100, "every period begins with a fresh history"
     await check_invariants(world)
+
+
+async def until_noon(world: World, day: tuple[int, int], zone: str) -> timedelta:
+    """From now to the next such day's noon there; 29 February may be years away."""
+    now = (await world.env.get_current_time()).astimezone(ZoneInfo(zone))
+    month, number = day
+    years = (year for year in count(now.year) if number <= calendar.monthrange(year, month)[1])
+    noons = (datetime(year, month, number, 12, tzinfo=ZoneInfo(zone)) for year in years)
+    return next(noon for noon in noons if noon > now) - now
