@@ -79,6 +79,9 @@ _WEIGHTS = {
 }
 
 
+_FAREWELLS = frozenset({Deed.CANCEL_AT_PERIOD_END, Deed.CANCEL_NOW})
+
+
 @dataclass(frozen=True)
 class Habit:
     """How the customer treats slips, as shares of one. What is left over is paid in time."""
@@ -114,7 +117,7 @@ class Outage:
 
 
 def plan_lives(seed: int, subscriptions: int, years: float) -> list[Life]:
-    """The lives that `seed` tells; one subscription is the quiet one that lives all the years."""
+    """The lives that `seed` tells. The first one never cancels, so that somebody lives all the years."""
     return [_life(Random(f"{seed}/{n}"), n, years) for n in range(1, subscriptions + 1)]  # noqa: S311
 
 
@@ -138,7 +141,7 @@ def _life(chance: Random, number: int, years: float) -> Life:
     monthly = chance.random() < 0.8
     starts_after = DAY * 30 * chance.random()
     deeds = [
-        (starts_after + (years * YEAR - starts_after) * chance.random(), _deed(chance))
+        (starts_after + (years * YEAR - starts_after) * chance.random(), _deed(chance, number))
         for _ in range(_count(chance, DEEDS_PER_YEAR * years))
     ]
     return Life(
@@ -151,8 +154,8 @@ def _life(chance: Random, number: int, years: float) -> Life:
     )
 
 
-def _deed(chance: Random) -> Deed:
-    deeds = list(_WEIGHTS)
+def _deed(chance: Random, number: int) -> Deed:
+    deeds = [deed for deed in _WEIGHTS if number > 1 or deed not in _FAREWELLS]
     return chance.choices(deeds, [_WEIGHTS[deed] for deed in deeds])[0]
 
 
