@@ -11,7 +11,13 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+)
 
 from models.calendar import BillingInterval, BillingPeriod
 from models.outcomes import Instrument, OutcomeClass, ProviderName
@@ -154,7 +160,21 @@ class SubscriptionTerms(BaseModel):
         return CLOCK_BY_INSTRUMENT[self.instrument]
 
 
-class OpenInvoice(BaseModel):
+class _Compact(BaseModel):
+    """Written without what is as it was at the beginning: an idle subscription is a few KB for decades.
+    So a default here never changes: old histories mean the old one."""
+
+    @model_serializer(mode="wrap")
+    def _without_defaults(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields = type(self).model_fields
+        return {
+            name: value
+            for name, value in write(self).items()
+            if getattr(self, name) != fields[name].get_default(call_default_factory=True)
+        }
+
+
+class OpenInvoice(_Compact):
     """The one invoice that money is being collected for."""
 
     invoice_id: UUID
@@ -206,7 +226,7 @@ class PendingChange(BaseModel):
     period: BillingPeriod | None = None  # The period that begins with it, for another interval.
 
 
-class SubscriptionState(BaseModel):
+class SubscriptionState(_Compact):
     """Everything that the workflow remembers from one run to the next."""
 
     version: int = 0
