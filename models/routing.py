@@ -36,6 +36,10 @@ class Located(BaseModel):
     source: CountrySource
 
 
+# The universal fallback.
+STAND_IN = ProviderName.STRIPE
+
+
 class ProviderAbility(BaseModel):
     """What one provider can do here and now. `currencies` None means any."""
 
@@ -54,7 +58,8 @@ class RoutingFacts(BaseModel):
     instrument: Instrument
     currency: str
     force_provider: ProviderName | None = None
-    # A stored instrument belongs to one provider: a card token means nothing to another.
+    # A stored instrument belongs to one provider: a card token means nothing to another. The stand-in
+    # has a page of its own on which the customer types the card again.
     payment_method_provider: ProviderName | None = None
     abilities: dict[ProviderName, ProviderAbility]
 
@@ -105,6 +110,14 @@ def _preference(facts: RoutingFacts) -> tuple[str, list[ProviderName]]:
     return "stored_payment_method", [owner, *(name for name in order if name is not owner)]
 
 
+def _has_page(facts: RoutingFacts, provider: ProviderName) -> bool:
+    """Whether the customer can pay a first invoice there without what is stored elsewhere."""
+    subscribes = facts.transaction_type is TransactionType.SUBSCRIPTION
+    return (
+        subscribes and provider is STAND_IN and facts.instrument is Instrument.CARD
+    ) and facts.force_provider is None
+
+
 def _refuse(facts: RoutingFacts, provider: ProviderName) -> Refusal | None:
     ability = facts.abilities.get(provider)
     if ability is None or not ability.configured:
@@ -123,7 +136,8 @@ def _refuse(facts: RoutingFacts, provider: ProviderName) -> Refusal | None:
         return Refusal(
             provider=provider, code="currency", detail=f"{provider} does not take {facts.currency}"
         )
-    if facts.payment_method_provider not in {None, provider}:
+    kept_elsewhere = facts.payment_method_provider not in {None, provider}
+    if kept_elsewhere and not _has_page(facts, provider):
         return Refusal(
             provider=provider,
             code="payment_method",

@@ -88,9 +88,13 @@ class StripeSimulator:
     # What the control plane may do.
 
     async def pay(self, reference: str, amount_minor: int | None) -> dict[str, Any]:
-        """Pays a voucher number, a CLABE or a hosted page (by its session's id), or finishes 3-D
-        Secure for an intent or client secret."""
+        """Pays a voucher number, a CLABE, a hosted page (by its session's id) or an invoice on its own
+        page (by its id), or finishes 3-D Secure for an intent or client secret."""
         self.world.origin = Origin()
+        if reference in self.world.all("invoices"):
+            return _outcome(
+                reference, self.invoices.pay_on_page(self.world.all("invoices")[reference])
+            )
         if reference in self.checkout.sessions:
             return self.checkout.pay(reference)
         if reference in self.world.all("vouchers"):

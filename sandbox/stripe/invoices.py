@@ -177,6 +177,13 @@ class Invoices:
         self._mark_past_due(invoice)
         return error
 
+    def pay_on_page(self, invoice: Object) -> Object:
+        """The customer types a new card into the invoice's own page; it pays what comes after, too."""
+        if invoice["status"] != "open":
+            raise Refusal(400, f"The invoice is {invoice['status']}.")
+        self.charge(invoice, self.customers.new_card_of(invoice["customer"]), off_session=False)
+        return self.intent_of(invoice)
+
     def settle(self, invoice: Object) -> None:
         """The invoice is paid; a subscription that waited for it becomes active."""
         invoice.update(

@@ -114,11 +114,19 @@ def test_a_forced_provider_has_no_fallback(given_facts: RoutingFacts, forced: Pr
 
 
 @given(facts, st.sampled_from(ProviderName))
-def test_a_stored_card_never_moves_to_another_provider(
+def test_a_stored_card_is_asked_where_it_is_kept_and_then_on_the_page_of_the_stand_in(
     given_facts: RoutingFacts, owner: ProviderName
 ) -> None:
     stored = given_facts.model_copy(update={"payment_method_provider": owner})
-    assert set(decide_route(stored).candidates) <= {owner}
+    candidates = decide_route(stored).candidates
+    assert set(candidates) <= {owner, STRIPE}
+    if owner in candidates:
+        assert candidates[0] is owner
+    moves = owner is not STRIPE and STRIPE in candidates
+    if moves:
+        assert stored.instrument is Instrument.CARD
+        assert stored.transaction_type == "subscription"
+        assert stored.force_provider is None
 
 
 @pytest.mark.parametrize(

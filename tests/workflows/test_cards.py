@@ -8,12 +8,14 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
 from abono.simulate.invariants import check_invariants
 from abono.simulate.world import World
 from models.calendar import BillingInterval
 from models.commands import Cancel, Resume, RetryPayment
 from models.outcomes import Instrument, ProviderName
+from models.storage.tables import FallbackEvent
 from models.subscription import SubscriptionTerms
 from sandbox.faults import Fault, FaultMode
 from tests.support.books import attempts_of, invoices_of, told_by_the_clock
@@ -282,3 +284,37 @@ async def test_the_app_hears_of_a_charge_a_week_before(world: World) -> None:
     assert await told_by_the_clock(world, terms) == ["invoice.upcoming"], (
         "nothing is charged any more"
     )
+
+
+async def test_a_card_kept_at_a_provider_that_is_down_is_typed_again_on_the_stand_ins_page(
+    world: World,
+) -> None:
+    terms = await holder(world, MEXICO_CITY.good, MEXICO_CITY)
+    world.core.faults.add(Fault(provider="conekta", mode=FaultMode.DOWN))
+    handle, result = await world.open(terms)
+    assert result.status == "incomplete"
+    at_conekta, on_the_page = await attempts_of(world, terms)
+    assert (at_conekta.provider, at_conekta.outcome) == ("conekta", "not_attempted")
+    assert (on_the_page.provider, on_the_page.outcome) == ("stripe", "pending")
+    assert on_the_page.next_action is not None
+    assert on_the_page.next_action["type"] == "redirect"
+    [fallback] = await world.all(select(FallbackEvent))
+    assert (fallback.attempted_provider, fallback.fallback_provider) == ("conekta", "stripe")
+
+    [invoice] = await invoices_of(world, terms)
+    await world.sandbox.state.stripe.pay(invoice.provider_invoice_id, None)
+    world.core.faults.clear()
+    await world.env.sleep(DAY)
+    row = await world.subscription(terms.subscription_id)
+    assert (row.status, row.provider) == ("active", "stripe")
+    await world.env.sleep(65 * DAY)
+    assert [i.status for i in await invoices_of(world, terms)] == ["paid"] * 3
+    await check_invariants(world)
+    await handle.execute_update(SubscriptionWorkflow.cancel, Cancel(actor="test", immediately=True))
+
+
+async def test_a_declined_card_never_moves_to_another_provider(world: World) -> None:
+    terms = await holder(world, MEXICO_CITY.refused, MEXICO_CITY)
+    await world.open(terms)
+    assert [a.provider for a in await attempts_of(world, terms)] == ["conekta"]
+    assert await world.all(select(FallbackEvent)) == []
