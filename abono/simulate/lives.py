@@ -139,7 +139,8 @@ def plan_outages(seed: int, years: float) -> list[Outage]:
 
 def _life(chance: Random, number: int, years: float) -> Life:
     monthly = chance.random() < 0.8
-    starts_after = DAY * 30 * chance.random()
+    # Spread over a month, so that not everything happens at once.
+    starts_after = min(30 * DAY, years * YEAR / 4) * chance.random()
     deeds = [
         (starts_after + (years * YEAR - starts_after) * chance.random(), _deed(chance, number))
         for _ in range(_count(chance, DEEDS_PER_YEAR * years))

@@ -16,8 +16,8 @@ from tests.support.database import TestDatabases
 
 FIRST_SEED = int(os.environ.get("ABONO_TEST_SEED", "1"))
 WORLDS, LIVES_PER_WORLD = 4, 50
-# Two or three bills for everybody; the years are for `abono simulate`.
-YEARS = 0.2
+# A first bill and a renewal for everybody; the years are for `abono simulate`.
+YEARS = 0.12
 
 
 @pytest.mark.timeout(400)

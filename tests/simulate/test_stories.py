@@ -15,7 +15,7 @@ from abono.simulate.world import open_world
 from models.calendar import BillingInterval
 from tests.support.database import TestDatabases
 
-YEARS = 0.3
+YEARS = 0.2
 LIVES_PER_STORY = 4
 
 moments = st.integers(0, int(YEARS * YEAR / HOUR)).map(lambda hours: hours * HOUR)
@@ -54,7 +54,7 @@ outages = st.lists(
 
 @pytest.mark.timeout(400)
 @settings(
-    max_examples=8,
+    max_examples=4,
     deadline=None,
     derandomize=True,
     # A shorter story is worth minutes only to whoever has to understand one.
