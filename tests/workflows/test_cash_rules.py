@@ -178,3 +178,29 @@ async def follow_to_subscription(world: World, terms: SubscriptionTerms, *types:
     events = told(world, "conekta", *types, subscription_id=terms.subscription_id)
     handle = world.client.get_workflow_handle(f"subscription/{terms.subscription_id}")
     await handle.signal("provider_events", events)
+
+
+async def test_conekta_sends_a_transfer_of_another_amount_back(world: World) -> None:
+    terms, _, clabe = await opened(world, Instrument.SPEI)
+    returned = await world.sandbox.state.conekta.pay(clabe, 9900)
+    assert returned["status"] == "returned"
+    assert live_references(world) == [clabe]
+    await pay(world, clabe)
+    await world.env.sleep(3 * DAY + HOUR)
+    assert [i.status for i in await invoices_of(world, terms)] == ["paid"]
+    await check_invariants(world)
+
+
+async def test_stripe_takes_its_due_of_a_transfer_of_too_much(world: World) -> None:
+    """The rest stays in the customer's cash balance there: it is no payment of ours."""
+    terms = await world.terms(Instrument.SPEI, force_provider=ProviderName.STRIPE)
+    await world.open(terms)
+    [clabe] = live_references(world)
+    await world.sandbox.state.stripe.pay(clabe, 25000)
+    await world.env.sleep(3 * DAY + HOUR)
+    [invoice] = await invoices_of(world, terms)
+    assert (invoice.status, invoice.amount_paid_minor) == ("paid", 19900)
+    [capture] = await captures_of(world, terms.subscription_id)
+    assert (capture.amount_minor, capture.applied_minor) == (19900, 19900)
+    assert await unapplied_told(world) == []
+    await check_invariants(world)
