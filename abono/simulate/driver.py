@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import heapq
 import time
 from collections import Counter
@@ -27,7 +28,14 @@ from models.calendar import BillingInterval
 from models.commands import Cancel, ChangePlan, Command, Pause, Resume, RetryPayment
 from models.outcomes import Instrument
 from models.plan_change import Offer, Proration
-from models.storage.tables import ChargeAttempt, FallbackEvent, Invoice, Payment, Subscription
+from models.storage.tables import (
+    ChargeAttempt,
+    FallbackEvent,
+    Invoice,
+    Payment,
+    Subscription,
+    WebhookEvent,
+)
 from sandbox.faults import Fault, FaultMode
 from workflows.subscription import SubscriptionWorkflow
 
@@ -37,6 +45,7 @@ REST = 4 * DAY
 # The bar moves at least this often while nothing happens in the lives.
 STRIDE = timedelta(days=30)
 MINUTE = timedelta(minutes=1)
+LOOK_SECONDS, LOOKS_MAX = 0.1, 200
 
 Happening = Callable[[], Awaitable[None]]
 
@@ -115,6 +124,7 @@ class Driver:
         await self._courier.deliver_all()
         await self._sleep_until(self._total + REST, tell)
         await self._courier.deliver_all()
+        await self._come_to_rest()
         await self._check()
         await self._count()
         self._outcome.seconds = time.monotonic() - began
@@ -289,6 +299,14 @@ class Driver:
         return [Visit(after)]
 
     # What came of it --------------------------------------------------------------------------
+
+    async def _come_to_rest(self) -> None:
+        """Signals are on their way: wait, in real time, until what was sent has been dealt with."""
+        sent = WebhookEvent.applied_at.is_(None) & WebhookEvent.workflow_id.is_not(None)
+        for _ in range(LOOKS_MAX):
+            if not await self._world.all(select(WebhookEvent.id).where(sent).limit(1)):
+                return
+            await asyncio.sleep(LOOK_SECONDS)
 
     async def _check(self) -> None:
         try:
