@@ -22,6 +22,7 @@ with workflow.unsafe.imports_passed_through():
     )
     from models import explaining_payments
     from models.commands import InboxEvent, ProviderEvents, resolve_workflow_id
+    from models.events import ProviderEvent
     from models.outcomes import Instrument, OutcomeClass
     from models.snapshots import PaymentSnapshot, PaymentStatus
     from models.subscription import AppliedEvent
@@ -60,6 +61,7 @@ class PendingPaymentWorkflow:
         self._request = request
         self._events: list[InboxEvent] = []
         self._seen: set[UUID] = set()
+        self._considered: list[InboxEvent] = []  # What the result takes into account.
         self._void_requested = False
         self._expires_at = request.expires_at
 
@@ -80,13 +82,14 @@ class PendingPaymentWorkflow:
             await self._tell_overdue(attempt)
             attempt = await self._resolve()
         if attempt.outcome is not OutcomeClass.PENDING or attempt.payment is None:
-            return PendingPaymentResult(attempt=attempt, event_ids=list(self._event_ids()))
+            return PendingPaymentResult(attempt=attempt)
         if request.somebody_waits:
             await self._tell_parent("payment_issued", attempt)
         final = await self._wait_for_customer(attempt.payment)
         await workflow.wait_condition(workflow.all_handlers_finished)
         return PendingPaymentResult(
-            attempt=of_payment(request.attempt_id, final), event_ids=list(self._event_ids())
+            attempt=of_payment(request.attempt_id, final),
+            event_ids=[event.id for event in self._considered],
         )
 
     @workflow.signal
@@ -122,12 +125,12 @@ class PendingPaymentWorkflow:
             await self._wait_until(look_at, "look whether it was paid after all")
             if self._void_requested:
                 return await self._void(issued)
-            if self._events:
-                paid = self._paid_by_event()
-                if paid is not None:
-                    return paid
+            paid = self._paid_by_events()
+            if paid is not None:
+                self._consider_events()
+                return paid
             snapshot = await self._read(issued)
-            await self._acknowledge_events()
+            await self._acknowledge_considered()
             if snapshot.status is not PaymentStatus.PENDING:
                 return snapshot
             now = workflow.now()
@@ -156,19 +159,28 @@ class PendingPaymentWorkflow:
         except TimeoutError:
             return
 
-    def _paid_by_event(self) -> PaymentSnapshot | None:
-        """The snapshot of a verified event that says the whole amount came in."""
+    def _paid_by_events(self) -> PaymentSnapshot | None:
+        """The snapshot of a verified event that says that it was paid, when no other event may know more:
+        who pays twice within a minute is told of by two."""
         for event in self._events:
             payment = event.event.payment
             if (
                 payment is not None
                 and payment.status is PaymentStatus.SUCCEEDED
                 and payment.captures
+                and all(_is_told_by(payment, other.event) for other in self._events)
             ):
                 return payment
         return None
 
+    def _consider_events(self) -> None:
+        """What came so far is in what is asked or believed next. What comes later is not: the inbox sends
+        it to the subscription when this workflow has ended."""
+        self._considered += self._events
+        self._events = []
+
     async def _read(self, issued: PaymentSnapshot) -> PaymentSnapshot:
+        self._consider_events()
         return await call_payment(
             ProviderCalls.read_payment,
             issued.provider,
@@ -178,6 +190,7 @@ class PendingPaymentWorkflow:
 
     async def _void(self, issued: PaymentSnapshot) -> PaymentSnapshot:
         workflow.set_current_details(explaining_payments.VOIDING)
+        self._consider_events()
         return await call_payment(
             ProviderCalls.void_payment,
             issued.provider,
@@ -197,14 +210,14 @@ class PendingPaymentWorkflow:
         )
         return result
 
-    async def _acknowledge_events(self) -> None:
+    async def _acknowledge_considered(self) -> None:
         """They told nothing that the reading did not tell: the inbox need not send them again."""
-        if not self._events:
+        if not self._considered:
             return
         acknowledged = [
-            AppliedEvent(id=event.id, disposition="read_back") for event in self._events
+            AppliedEvent(id=event.id, disposition="read_back") for event in self._considered
         ]
-        self._events = []
+        self._considered = []
         await workflow.execute_local_activity_method(
             InboxRecords.acknowledge,
             Acknowledgement(events=acknowledged, at=workflow.now()),
@@ -229,5 +242,10 @@ class PendingPaymentWorkflow:
             # The parent has ended; the result of this workflow is what counts.
             workflow.logger.info("the parent is gone, %s was not told", signal)
 
-    def _event_ids(self) -> list[UUID]:
-        return [event.id for event in self._events]
+
+def _is_told_by(payment: PaymentSnapshot, event: ProviderEvent) -> bool:
+    """Whether the payment, as far as it is known, contains all that the event can tell."""
+    told = {capture.provider_charge_id for capture in payment.captures}
+    if event.payment is not None:
+        return told.issuperset(capture.provider_charge_id for capture in event.payment.captures)
+    return event.provider_charge_id in told

@@ -62,6 +62,11 @@ class Courier:
             self._seen, self._held = len(self._core.webhooks.events), []
             await self._dispatch()
 
+    async def send_again(self) -> None:
+        """What was sent and not taken by anybody, as the inbox does it after a while."""
+        async with self._lock:
+            await self._dispatcher.run_once()
+
     def _on_the_way(self) -> list[dict[str, Any]]:
         new, self._held = [*self._held, *self._core.webhooks.events[self._seen :]], []
         self._seen = len(self._core.webhooks.events)

@@ -45,7 +45,7 @@ REST = 4 * DAY
 # The bar moves at least this often while nothing happens in the lives.
 STRIDE = timedelta(days=30)
 MINUTE = timedelta(minutes=1)
-LOOK_SECONDS, LOOKS_MAX = 0.1, 200
+LOOK_SECONDS, LOOKS_MAX = 0.2, 100
 
 Happening = Callable[[], Awaitable[None]]
 
@@ -307,6 +307,7 @@ class Driver:
             if not await self._world.all(select(WebhookEvent.id).where(sent).limit(1)):
                 return
             await asyncio.sleep(LOOK_SECONDS)
+            await self._courier.send_again()
 
     async def _check(self) -> None:
         try:

@@ -10,7 +10,13 @@ from sqlalchemy import select
 
 from abono.simulate.invariants import check_invariants
 from abono.simulate.world import World
-from models.commands import Cancel, CreditUnapplied, RefundInput
+from models.commands import (
+    Cancel,
+    CreditUnapplied,
+    ProviderEvents,
+    RefundInput,
+    payment_workflow_id,
+)
 from models.outcomes import Instrument, ProviderName
 from models.storage.tables import (
     AuditEntry,
@@ -83,6 +89,35 @@ async def test_a_plan_may_pay_late_money_back_by_itself(world: World) -> None:
     [back] = await world.all(select(Payment).where(Payment.kind == "refund"))
     assert (back.amount_minor, back.applied_minor) == (19900, 0)
     assert await unapplied_told(world) == [("after_end", "refund")]
+    await check_invariants(world)
+
+
+async def test_two_transfers_are_told_of_in_one_breath(world: World) -> None:
+    """The first one's event has a body that pays the invoice; the second one's says only: look."""
+    terms, _, clabe = await opened(world, Instrument.SPEI)
+    await pay(world, clabe)
+    await pay(world, clabe)
+    subscription_id = terms.subscription_id
+    batch = ProviderEvents(
+        events=[
+            *told(world, "conekta", "order.paid", subscription_id=subscription_id).events[:1],
+            *told(world, "conekta", "charge.paid", subscription_id=subscription_id).events,
+        ]
+    )
+    assert [
+        len(one.event.payment.captures) if one.event.payment else None for one in batch.events
+    ] == [
+        1,
+        None,
+        None,
+    ]
+    [attempt] = await attempts_of(world, terms)
+    payment = world.client.get_workflow_handle(payment_workflow_id(attempt.id))
+    await payment.signal("provider_events", batch)
+    await payment.result()
+    await world.env.sleep(HOUR)
+    parts = [one.applied_minor for one in await captures_of(world, subscription_id)]
+    assert sorted(parts) == [0, 19900]
     await check_invariants(world)
 
 
