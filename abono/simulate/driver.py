@@ -45,6 +45,7 @@ REST = 4 * DAY
 # The bar moves at least this often while nothing happens in the lives.
 STRIDE = timedelta(days=30)
 MINUTE = timedelta(minutes=1)
+PATIENCE_SECONDS = 1.0
 LOOK_SECONDS, LOOKS_MAX = 0.2, 100
 
 Happening = Callable[[], Awaitable[None]]
@@ -97,6 +98,7 @@ class Driver:
         self._slips: Counter[str] = Counter()
         self._habits: dict[str, list[Visit]] = {}
         self._agenda: list[tuple[timedelta, int, Happening]] = []
+        self._unanswered: list[asyncio.Task[None]] = []
         self._outcome = Outcome(subscription_years=years * len(lives))
 
     async def run(self, tell: Callable[[Progress], None]) -> Outcome:
@@ -125,6 +127,7 @@ class Driver:
         await self._sleep_until(self._total + REST, tell)
         await self._courier.deliver_all()
         await self._come_to_rest()
+        await asyncio.gather(*self._unanswered)
         await self._check()
         await self._count()
         self._outcome.seconds = time.monotonic() - began
@@ -199,6 +202,15 @@ class Driver:
         handle = self._handles.get(life.number)
         if handle is None:
             return
+        doing = asyncio.create_task(self._answered(handle, deed))
+        # While a provider is down the answer takes as long as the clock stands still: like an app, the
+        # simulation goes on with what it has, and the answer comes later.
+        await asyncio.wait([doing], timeout=PATIENCE_SECONDS)
+        self._unanswered.append(doing)
+
+    async def _answered(
+        self, handle: WorkflowHandle[SubscriptionWorkflow, Any], deed: Deed
+    ) -> None:
         try:
             done = await self._carry_out(handle, deed)
         except (WorkflowUpdateFailedError, RPCError):
