@@ -130,12 +130,20 @@ def sandbox() -> None:
 
 
 @app.command()
-def migrate() -> None:
+def migrate(
+    search_attributes: Annotated[
+        bool, typer.Option("--search-attributes", help="Register them at Temporal as well")
+    ] = False,
+) -> None:
     """Bring the database's tables to this version; safe to run again."""
-    from abono.migrate import upgrade
+    from abono.migrate import register_search_attributes, upgrade
 
-    asyncio.run(upgrade(_settings().sqlalchemy_url))
+    settings = _settings()
+    asyncio.run(upgrade(settings.sqlalchemy_url))
     typer.echo("The database is up to date.")
+    if search_attributes:
+        new = asyncio.run(register_search_attributes(settings))
+        typer.echo(f"Search attributes registered: {', '.join(new) if new else 'all were there'}.")
 
 
 @app.command()

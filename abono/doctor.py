@@ -156,7 +156,7 @@ async def _database(settings: Settings, stack: StackInfo | None) -> Finding:
 
 
 async def _temporal(settings: Settings, stack: StackInfo | None) -> Finding:
-    from abono.dev.temporal import missing_search_attributes
+    from abono.search_attributes import missing as missing_search_attributes
     from abono.wiring import connect_temporal
 
     subject = "Temporal"
@@ -171,7 +171,7 @@ async def _temporal(settings: Settings, stack: StackInfo | None) -> Finding:
             subject,
             State.BROKEN,
             f"{where}, search attributes missing: {', '.join(missing)}",
-            "`temporal operator search-attribute create --name … --type …` for each.",
+            "`abono migrate --search-attributes` registers them.",
         )
     return Finding(subject, State.OK, f"{where}, search attributes registered")
 

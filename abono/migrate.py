@@ -11,6 +11,9 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 
+from abono.search_attributes import register
+from abono.settings import Settings
+from abono.wiring import connect_temporal
 from models.storage.engine import make_engine
 
 # One migration at a time, however many processes start together ("abono" in ASCII).
@@ -54,6 +57,11 @@ async def pending(sqlalchemy_url: str) -> bool:
 
     await _on_database(sqlalchemy_url, look)
     return behind
+
+
+async def register_search_attributes(settings: Settings) -> list[str]:
+    """Tell Temporal what operators search by; the names of those that it did not know."""
+    return await register(await connect_temporal(settings, lazy=False))
 
 
 async def _on_database(sqlalchemy_url: str, work: Callable[[Connection], None]) -> None:

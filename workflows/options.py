@@ -65,6 +65,17 @@ TENANT_KEY = SearchAttributeKey.for_keyword("TenantId")
 ORGANIZATION_KEY = SearchAttributeKey.for_keyword("OrganizationId")
 RISK_KEY = SearchAttributeKey.for_keyword("Risk")
 NEXT_DUE_KEY = SearchAttributeKey.for_datetime("NextDue")
+# All that a server has to know before a workflow of ours starts there.
+SEARCH_ATTRIBUTE_KEYS: tuple[SearchAttributeKey[Any], ...] = (
+    STATUS_KEY,
+    PROVIDER_KEY,
+    COUNTRY_KEY,
+    PLAN_KEY,
+    TENANT_KEY,
+    ORGANIZATION_KEY,
+    RISK_KEY,
+    NEXT_DUE_KEY,
+)
 
 
 def search_attributes(

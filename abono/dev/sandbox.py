@@ -30,18 +30,19 @@ def config_from(environment: Mapping[str, str]) -> SandboxConfig:
 
 
 def serve() -> None:
-    """Listen on ABONO_SANDBOX_PORT (127.0.0.1) until told to stop."""
+    """Listen on ABONO_SANDBOX_HOST (127.0.0.1) and ABONO_SANDBOX_PORT until told to stop."""
     import uvicorn
 
     from sandbox.app import create_app
 
+    host = os.environ.get(SANDBOX_PREFIX + "HOST") or LOCALHOST
     port = int(os.environ.get(SANDBOX_PREFIX + "PORT") or DEFAULT_PORTS["sandbox"])
-    if not is_free(port):
+    if not is_free(port, host):
         raise DevError(f"Port {port} is already in use.", f"Set {SANDBOX_PREFIX}PORT.")
     # Simulators are local and hold requests open on purpose (faults); do not wait for those.
     uvicorn.run(
         create_app(config_from(os.environ)),
-        host=LOCALHOST,
+        host=host,
         port=port,
         log_level="warning",
         timeout_graceful_shutdown=1,

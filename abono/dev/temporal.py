@@ -9,29 +9,13 @@ import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from abono.dev.errors import DevError
 from abono.dev.ports import LOCALHOST, spare_port
 from abono.dev.process import Child
 
-if TYPE_CHECKING:
-    from temporalio.client import Client
-
 NAMESPACE = "default"
 READY_SECONDS_MAX = 60.0
-
-# Registered at start; what the workflows may put on themselves and operators may search by.
-SEARCH_ATTRIBUTES: dict[str, str] = {
-    "SubscriptionStatus": "Keyword",
-    "Provider": "Keyword",
-    "Country": "Keyword",
-    "PlanId": "Keyword",
-    "TenantId": "Keyword",
-    "OrganizationId": "Keyword",
-    "NextDue": "Datetime",
-    "Risk": "Keyword",
-}
 
 # The dev server polls its one history shard 20 times a second, so that every hop costs 50 ms, and
 # lets timers be a second late. These values make it about six times quicker.
@@ -61,10 +45,11 @@ def server_command(
     database_file: Path | None = None,
     metrics_port: int | None = None,
     dynamic_config: Mapping[str, str] = FAST_DYNAMIC_CONFIG,
-    search_attributes: Mapping[str, str] = SEARCH_ATTRIBUTES,
     log_level: str = "error",
 ) -> list[str]:
     """Without `database_file` it lives in memory, without `ui_port` it has no UI."""
+    from abono import search_attributes
+
     command = [str(binary()), "server", "start-dev", "--ip", LOCALHOST, "--port", str(port)]
     command += ["--log-level", log_level]
     if ui_port is None:
@@ -75,8 +60,8 @@ def server_command(
         command += ["--db-filename", str(database_file)]
     if metrics_port is not None:
         command += ["--metrics-port", str(metrics_port)]
-    for name, kind in search_attributes.items():
-        command += ["--search-attribute", f"{name}={kind}"]
+    for name in search_attributes.TYPES:
+        command += ["--search-attribute", f"{name}={search_attributes.kind(name)}"]
     for key, value in dynamic_config.items():
         command += ["--dynamic-config-value", f"{key}={value}"]
     return command
@@ -98,30 +83,16 @@ async def is_ready(address: str) -> bool:
     """Whether the dev server answers and knows its namespace and every search attribute."""
     from temporalio.client import Client
 
+    from abono import search_attributes
+
     host, _, port = address.rpartition(":")
     try:
         _, writer = await asyncio.open_connection(host, int(port))
         writer.close()
         client = await Client.connect(address, namespace=NAMESPACE)
-        return not await missing_search_attributes(client)
+        return not await search_attributes.missing(client)
     except (OSError, RuntimeError):
         return False
-
-
-async def missing_search_attributes(
-    client: Client, wanted: Mapping[str, str] = SEARCH_ATTRIBUTES
-) -> list[str]:
-    """Raises RuntimeError when the server refuses to say."""
-    from temporalio.api.operatorservice.v1 import ListSearchAttributesRequest
-    from temporalio.service import RPCError
-
-    try:
-        answer = await client.operator_service.list_search_attributes(
-            ListSearchAttributesRequest(namespace=client.namespace)
-        )
-    except RPCError as problem:
-        raise RuntimeError(problem.message) from problem
-    return [name for name in wanted if name not in answer.custom_attributes]
 
 
 @asynccontextmanager

@@ -19,8 +19,6 @@ from uuid import UUID
 from sqlalchemy import select
 from starlette.applications import Starlette
 from temporalio import activity
-from temporalio.api.enums.v1 import IndexedValueType
-from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
 from temporalio.client import (
     Client,
     WithStartWorkflowOperation,
@@ -35,6 +33,7 @@ from temporalio.worker import (
     Interceptor,
 )
 
+from abono import search_attributes
 from abono.settings import Settings
 from abono.simulate.payer import Payer
 from abono.simulate.serving import serving
@@ -70,16 +69,6 @@ from workflows.payment_method import PaymentMethodWorkflow
 from workflows.subscription import SubscriptionWorkflow
 
 TEST_SERVER = Path(sys.executable).with_name("temporal-test-server")
-SEARCH_ATTRIBUTES = {
-    "SubscriptionStatus": IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD,
-    "Provider": IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD,
-    "Country": IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD,
-    "PlanId": IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD,
-    "TenantId": IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD,
-    "OrganizationId": IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD,
-    "Risk": IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD,
-    "NextDue": IndexedValueType.INDEXED_VALUE_TYPE_DATETIME,
-}
 PROVIDER_TIMEOUT_SECONDS = 0.5
 PATIENCE_STEP = timedelta(seconds=5)
 
@@ -346,11 +335,7 @@ async def open_world(
         providers = build_providers(settings)
         stack.push_async_callback(providers.aclose)
         env = await stack.enter_async_context(await (start or _start_skipping)())
-        await env.client.operator_service.add_search_attributes(
-            AddSearchAttributesRequest(
-                namespace=env.client.namespace, search_attributes=SEARCH_ATTRIBUTES
-            )
-        )
+        await search_attributes.register(env.client)
         sessions = make_sessions(engine)
         payer = Payer(app)
         app.state.core.on_time.append(payer.tick)

@@ -20,6 +20,7 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
+from abono.search_attributes import TYPES, kind
 from api.app import create_app
 from api.auth import hash_key
 from api.context import ApiContext
@@ -34,16 +35,6 @@ from tests.api.standins import STANDINS
 from tests.api.support import CONEKTA_SECRET, PEPPER, STRIPE_SECRET, Api, Tenant, running
 from tests.support.database import TestDatabases, sqlalchemy_url
 
-SEARCH_ATTRIBUTES = {
-    "SubscriptionStatus": "Keyword",
-    "Provider": "Keyword",
-    "Country": "Keyword",
-    "PlanId": "Keyword",
-    "TenantId": "Keyword",
-    "OrganizationId": "Keyword",
-    "NextDue": "Datetime",
-}
-
 
 @pytest.fixture(scope="session")
 def temporal_address() -> Iterator[str]:
@@ -53,7 +44,7 @@ def temporal_address() -> Iterator[str]:
 
 
 async def _start_temporal() -> WorkflowEnvironment:
-    attributes = [f"--search-attribute={name}={kind}" for name, kind in SEARCH_ATTRIBUTES.items()]
+    attributes = [f"--search-attribute={name}={kind(name)}" for name in TYPES]
     return await WorkflowEnvironment.start_local(
         dev_server_existing_path=str(Path(sys.executable).with_name("temporal")),
         dev_server_extra_args=[

@@ -67,16 +67,14 @@ async def test_actions_are_counted_as_the_server_meters_them(
             await eventually(lambda: is_paid(world), PATIENCE_SECONDS)
             await handle.execute_update(SubscriptionWorkflow.cancel, Cancel(actor="test"))
             await handle.execute_update(SubscriptionWorkflow.resume, Resume(actor="test"))
-            now = Cancel(actor="test", immediately=True)
-            await handle.execute_update(SubscriptionWorkflow.cancel, now)
-            await handle.result()
-            counted = (await cost_of_subscription(world, terms.subscription_id)).actions
-            if terms.payment_method_id is not None:
-                stored = payment_method_workflow_id(terms.payment_method_id)
-                counted += cost_of(await all_runs(world.client, stored)).actions
 
             async def agrees() -> bool:
-                # The server publishes its counters once a second.
+                # The server publishes its counters once a second, and the last webhooks are on their way.
+                # It lives on: a signal to a workflow that has just ended is metered and in no history.
+                counted = (await cost_of_subscription(world, terms.subscription_id)).actions
+                if terms.payment_method_id is not None:
+                    stored = payment_method_workflow_id(terms.payment_method_id)
+                    counted += cost_of(await all_runs(world.client, stored)).actions
                 return await actions_metered(port) == counted
 
             await eventually(agrees, PATIENCE_SECONDS)

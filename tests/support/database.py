@@ -33,10 +33,11 @@ class TestDatabases:
         await self._execute(f"CREATE DATABASE {TEMPLATE}")
         await upgrade(sqlalchemy_url(f"{self._server}/{TEMPLATE}"))
 
-    async def create(self) -> str:
-        """A new database; returns its plain postgresql:// URL."""
+    async def create(self, *, empty: bool = False) -> str:
+        """A new database, migrated unless it is to be `empty`; returns its plain postgresql:// URL."""
         name = f"t_{self._run}_{next(self._numbers)}"
-        await self._execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
+        template = "" if empty else f" TEMPLATE {TEMPLATE}"
+        await self._execute(f"CREATE DATABASE {name}{template}")
         return f"{self._server}/{name}"
 
     async def drop(self, url: str) -> None:
