@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from temporalio.api.enums.v1 import IndexedValueType
 from temporalio.api.operatorservice.v1 import (
     AddSearchAttributesRequest,
@@ -39,11 +41,16 @@ async def register(client: Client) -> list[str]:
     """Those that were missing. Raises RuntimeError when the server refuses."""
     new = await missing(client)
     if new:
-        request = AddSearchAttributesRequest(
-            namespace=client.namespace, search_attributes={name: TYPES[name] for name in new}
-        )
-        try:
-            await client.operator_service.add_search_attributes(request)
-        except RPCError as problem:
-            raise RuntimeError(problem.message) from problem
+        await add(client, new)
     return new
+
+
+async def add(client: Client, names: Iterable[str] = TYPES) -> None:
+    """None of them may be there yet. Raises RuntimeError when the server refuses."""
+    request = AddSearchAttributesRequest(
+        namespace=client.namespace, search_attributes={name: TYPES[name] for name in names}
+    )
+    try:
+        await client.operator_service.add_search_attributes(request)
+    except RPCError as problem:
+        raise RuntimeError(problem.message) from problem

@@ -335,7 +335,7 @@ async def open_world(
         providers = build_providers(settings)
         stack.push_async_callback(providers.aclose)
         env = await stack.enter_async_context(await (start or _start_skipping)())
-        await search_attributes.register(env.client)
+        await search_attributes.add(env.client)
         sessions = make_sessions(engine)
         payer = Payer(app)
         app.state.core.on_time.append(payer.tick)
