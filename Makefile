@@ -31,7 +31,7 @@ demo: $(STAMP) ## Play a subscription's life (starts the engine when it does not
 	@exec .venv/bin/abono demo
 
 test: $(STAMP) ## Run all tests (PYTEST_ARGS="-k name" for some)
-	@exec .venv/bin/pytest -n 2 --dist worksteal $(PYTEST_ARGS)
+	@exec .venv/bin/pytest -n 3 --dist worksteal $(PYTEST_ARGS)
 
 faults: $(STAMP) ## Place every pair of faults in the life of a charge (an hour or more)
 	@ABONO_TEST_ALL_FAULT_PAIRS=1 exec .venv/bin/pytest -n 2 --dist worksteal tests/faults
