@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 from fastapi import APIRouter, Depends, FastAPI
 
@@ -13,10 +14,12 @@ from api.context import ApiContext
 from api.dispatcher import Dispatcher
 from api.middleware import EdgeMiddleware
 from api.openapi import DESCRIPTION, TAGS
+from api.openapi_document import finished
 from api.problems import install_problem_handlers
 from api.routes import (
     benefits,
     disputes,
+    errors,
     events,
     health,
     invoices,
@@ -52,12 +55,13 @@ def create_app(context: ApiContext) -> FastAPI:
             for close in context.closers:
                 await close()
 
-    app = FastAPI(
+    app = _Application(
         title="Abono",
         version=VERSION,
         description=DESCRIPTION,
         openapi_tags=TAGS,
         lifespan=lifespan,
+        generate_unique_id_function=lambda route: route.name,
         # An application that forgets the header means JSON all the same.
         strict_content_type=False,
     )
@@ -72,7 +76,17 @@ def create_app(context: ApiContext) -> FastAPI:
         prefix=API_PREFIX,
     )
     app.include_router(health.router)
+    app.include_router(errors.router)
     return app
+
+
+class _Application(FastAPI):
+    """FastAPI with a description of itself that is whole."""
+
+    def openapi(self) -> dict[str, Any]:
+        if self.openapi_schema is None:
+            self.openapi_schema = finished(super().openapi(), self.routes)
+        return self.openapi_schema
 
 
 def _billing() -> APIRouter:

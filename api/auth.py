@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated
@@ -89,17 +88,20 @@ def _unauthenticated() -> Unauthenticated:
     )
 
 
-def _require(scope: Scope) -> Callable[[Principal], Awaitable[Principal]]:
-    async def check(principal: Authenticated) -> Principal:
-        if not principal.may(scope):
-            raise PermissionDenied(f"This needs a key with the scope {scope}.")
+@dataclass(frozen=True)
+class Requirement:
+    """A dependency that lets only keys with `scope` pass; the API's description reads it from here."""
+
+    scope: Scope
+
+    async def __call__(self, principal: Authenticated) -> Principal:
+        if not principal.may(self.scope):
+            raise PermissionDenied(f"This needs a key with the scope {self.scope}.")
         return principal
 
-    return check
 
-
-Reader = Annotated[Principal, Depends(_require(Scope.BILLING_READ))]
-Writer = Annotated[Principal, Depends(_require(Scope.BILLING_WRITE))]
-PlanWriter = Annotated[Principal, Depends(_require(Scope.PLANS_WRITE))]
-Operator = Annotated[Principal, Depends(_require(Scope.OPERATOR))]
-Administrator = Annotated[Principal, Depends(_require(Scope.ADMIN))]
+Reader = Annotated[Principal, Depends(Requirement(Scope.BILLING_READ))]
+Writer = Annotated[Principal, Depends(Requirement(Scope.BILLING_WRITE))]
+PlanWriter = Annotated[Principal, Depends(Requirement(Scope.PLANS_WRITE))]
+Operator = Annotated[Principal, Depends(Requirement(Scope.OPERATOR))]
+Administrator = Annotated[Principal, Depends(Requirement(Scope.ADMIN))]

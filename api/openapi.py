@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from http import HTTPStatus
 from typing import Any
 
-from api.problems import PROBLEM_MEDIA_TYPE
-from api.responses import Problem
+from api.error_catalog import error_codes
 
 DESCRIPTION = """
 Subscriptions that survive anything: cards, cash vouchers (OXXO) and bank transfers (SPEI).
@@ -50,54 +51,9 @@ TAGS: list[dict[str, Any]] = [
     {"name": "Operations", "description": "For machines that watch over this one."},
 ]
 
-_MEANINGS = {
-    400: "The webhook is authentic but cannot be read.",
-    401: "No valid API key, or a webhook without a valid signature.",
-    402: "The payment method was refused.",
-    403: "The key lacks the scope.",
-    404: "No such object; also what another application's object looks like.",
-    409: "The object's state refuses this, or the same Idempotency-Key is still running.",
-    413: "The body is too large.",
-    422: "The request is not valid.",
-    503: "Not stored: send it again.",
-}
-
-
-def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The `responses` of a route."""
-    any_other: dict[int | str, dict[str, Any]] = {
-        "default": {
-            "model": Problem,
-            "description": "Any other problem.",
-            "content": {PROBLEM_MEDIA_TYPE: {}},
-        }
-    }
-    return any_other | {
-        status: {
-            "model": Problem,
-            "description": _MEANINGS[status],
-            "content": {PROBLEM_MEDIA_TYPE: {"example": _example(status)}},
-        }
-        for status in statuses
-    }
-
-
-def accepted(model: Any) -> dict[int | str, dict[str, Any]]:
-    return {202: {"model": model, "description": "Accepted; the outcome is not known yet."}}
-
-
-def _example(status: int) -> dict[str, Any]:
-    code = _CODES[status]
-    return {
-        "type": f"urn:abono:problem:{code}",
-        "title": _MEANINGS[status].rstrip("."),
-        "status": status,
-        "detail": _MEANINGS[status],
-        "code": code,
-    }
-
-
-_CODES = {
+# Every problem answer of a route under its status; `api.openapi_document` writes them out.
+CODES = "x-abono-codes"
+_DEFAULT_CODES = {
     400: "webhook_malformed",
     401: "unauthenticated",
     402: "payment_method_declined",
@@ -108,3 +64,21 @@ _CODES = {
     422: "invalid_request",
     503: "unavailable",
 }
+
+
+def problems(*statuses: int, codes: Iterable[str] = ()) -> dict[int | str, dict[str, Any]]:
+    """The `responses` of a route: each of `statuses` with its usual code, and every one of `codes` with
+    the statuses that the errors page gives it."""
+    found: dict[int, list[str]] = {status: [_DEFAULT_CODES[status]] for status in statuses}
+    for code in codes:
+        for status in error_codes()[code].statuses:
+            if status in statuses or len(error_codes()[code].statuses) == 1:
+                found.setdefault(status, []).append(code)
+    return {
+        status: {"description": HTTPStatus(status).phrase, CODES: codes}
+        for status, codes in found.items()
+    }
+
+
+def accepted(model: Any) -> dict[int | str, dict[str, Any]]:
+    return {202: {"model": model, "description": "Accepted; the outcome is not known yet."}}

@@ -18,6 +18,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from api.error_catalog import problem_type
 from models.errors import AbonoError, InvalidRequest, NotFound, Unavailable
 
 PROBLEM_MEDIA_TYPE = "application/problem+json"
@@ -86,7 +87,7 @@ def problem_body(
     error: AbonoError, *, status: int | None = None, title: str | None = None
 ) -> dict[str, Any]:
     body: dict[str, Any] = {
-        "type": f"urn:abono:problem:{error.code}",
+        "type": problem_type(error.code),
         "title": title or error.title,
         "status": status or error.status,
         "detail": error.detail,
@@ -137,6 +138,9 @@ async def _on_http_exception(_: Request, error: Exception) -> Response:
     headers = dict(http.headers or {})
     phrase = HTTPStatus(http.status_code).phrase
     code = phrase.lower().replace(" ", "_")
+    if http.status_code == HTTPStatus.BAD_REQUEST:
+        # The framework's word for a body that its parser gives up on: nested without end, say.
+        return problem(InvalidRequest("The body cannot be read.", headers=headers))
     if http.status_code == HTTPStatus.NOT_FOUND:
         return problem(NotFound("There is nothing at this address.", headers=headers))
     wrapped = PermanentProblem(f"{phrase}.", code=code, headers=headers)

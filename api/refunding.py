@@ -26,6 +26,16 @@ from models.states import InvoiceStatus
 from models.storage.tables import AuditEntry, ChargeAttempt, Dispute, Invoice, Payment, Refund
 from providers.protocol import Capability
 
+REFUND_CODES = (
+    "invoice_is_open",
+    "nothing_to_refund",
+    "refund_refused",
+    "refund_too_large",
+    "payment_disputed",
+    "cash_refund_not_possible",
+    "provider_not_configured",
+)
+
 Balances = list[tuple[Payment, CaptureBalance]]
 
 

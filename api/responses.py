@@ -24,7 +24,7 @@ class Problem(BaseModel):
     """RFC 9457 problem details. `code` is stable; `errors` points at fields or lists reasons."""
 
     model_config = _with_example(
-        type="urn:abono:problem:conflict",
+        type="/errors/conflict",
         title="The object's state does not allow this",
         status=409,
         detail="The subscription has ended.",

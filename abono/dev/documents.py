@@ -1,16 +1,22 @@
 """Writes what the documents say of the code into them: `make docs`.
 
 A generated part stands between two markers, `<!-- make docs: name -->` and `<!-- end: name -->`; everything
-around it is written by people and left alone. A test fails when a part is not what the code says.
+around it is written by people and left alone. `openapi.json` is generated as a whole. A test fails when
+something is not what the code says.
 """
 
 from __future__ import annotations
 
+import asyncio
+import json
 import re
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from abono.api_server import make_context
+from abono.settings import Settings
+from api.app import create_app
 from models.cash_rules import CASH_RULES
 from models.outcomes import Instrument, ProviderName
 from providers.conekta.capabilities import CAPABILITIES as CONEKTA
@@ -21,6 +27,7 @@ from providers.stripe.capabilities import CAPABILITIES as STRIPE
 
 _DOCS = Path(__file__).parents[2] / "docs"
 PROVIDERS_PAGE = _DOCS / "providers.md"
+OPENAPI_PAGE = _DOCS / "openapi.json"
 CASH_RULES_PAGE = _DOCS / "cash-rules.md"
 
 _ROWS: dict[ProviderName, Capabilities] = {
@@ -73,13 +80,24 @@ def collection_table() -> str:
     return _table(rows)
 
 
+def openapi_text() -> str:
+    """The description of the API. Its application is made with the defaults, and asks nobody."""
+    context = asyncio.run(make_context(Settings(DATABASE_URL="postgresql://nowhere/abono")))
+    document = create_app(context).openapi()
+    return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
+
+
 def main() -> None:
     for page in _PARTS:
-        before = page.read_text()
-        after = rendered(before, page)
-        page.write_text(after)
-        said = "was as the code says" if after == before else "is written anew"
-        sys.stdout.write(f"docs/{page.name} {said}.\n")
+        _write(page, rendered(page.read_text(), page))
+    _write(OPENAPI_PAGE, openapi_text())
+
+
+def _write(page: Path, text: str) -> None:
+    before = page.read_text() if page.exists() else ""
+    page.write_text(text)
+    said = "was as the code says" if text == before else "is written anew"
+    sys.stdout.write(f"docs/{page.name} {said}.\n")
 
 
 def cash_rules_table() -> str:

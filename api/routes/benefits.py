@@ -24,7 +24,21 @@ from models.storage.tables import Benefit, BenefitGrant, Organization
 
 router = APIRouter(prefix="/organizations/{organization_id}/benefits", tags=["Benefits"])
 
-_CHANGED = accepted(OrganizationBenefitView) | problems(401, 403, 404, 409, 413, 422, 503)
+_CHANGED = accepted(OrganizationBenefitView) | problems(
+    401,
+    403,
+    404,
+    409,
+    413,
+    422,
+    503,
+    codes=(
+        "provider_not_configured",
+        "benefit_granted_by_purchase",
+        "benefit_not_granted",
+        "benefit_refused",
+    ),
+)
 
 
 @router.post(
@@ -90,6 +104,7 @@ async def list_benefits(
 async def read_benefit(
     organization_id: UUID, benefit_id: UUID, context: Context, principal: Reader
 ) -> OrganizationBenefitView:
+    """`status` is null when it never had it."""
     async with context.sessions() as session:
         await get_scoped(session, Organization, organization_id, principal)
         return await _view(session, principal, organization_id, benefit_id)

@@ -44,6 +44,7 @@ async def list_disputes(
     limit: Limit = 20,
     cursor: Cursor = None,
 ) -> Page[DisputeView]:
+    """Newest first."""
     statement = scoped(select(Dispute), principal)
     wanted = {"subscription_id": subscription_id, "invoice_id": invoice_id, "status": status}
     for name, value in wanted.items():
@@ -64,6 +65,7 @@ async def list_disputes(
     summary="Read a dispute",
 )
 async def read_dispute(dispute_id: UUID, context: Context, principal: Reader) -> DisputeView:
+    """As the provider told it last."""
     async with context.sessions() as session:
         row = await get_scoped(session, Dispute, dispute_id, principal)
     return DisputeView.model_validate(row)
@@ -74,7 +76,7 @@ async def read_dispute(dispute_id: UUID, context: Context, principal: Reader) ->
     response_model=DisputeView,
     responses={
         202: {"model": DisputeView, "description": "The provider has not answered yet."},
-        **problems(401, 403, 404, 409, 413, 422, 503),
+        **problems(401, 403, 404, 409, 413, 422, 503, codes=("dispute_not_answerable",)),
     },
     summary="Accept a dispute",
 )

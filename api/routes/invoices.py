@@ -28,6 +28,7 @@ async def list_invoices(
     limit: Limit = 20,
     cursor: Cursor = None,
 ) -> Page[InvoiceView]:
+    """Newest first, without their attempts and payments."""
     statement = scoped(select(Invoice), principal)
     if subscription_id is not None:
         statement = statement.where(Invoice.subscription_id == subscription_id)
@@ -45,6 +46,7 @@ async def list_invoices(
     summary="Read an invoice with its attempts and payments",
 )
 async def read_invoice(invoice_id: UUID, context: Context, principal: Reader) -> InvoiceDetail:
+    """Every try at collecting it, every movement of money, and every dispute."""
     attempts = (
         select(ChargeAttempt)
         .where(ChargeAttempt.invoice_id == invoice_id)

@@ -39,6 +39,8 @@ _ZONE_BY_COUNTRY = {"MX": "America/Mexico_City"}
 async def create_organization(
     body: CreateOrganization, context: Context, principal: Writer, once: RunOnce
 ) -> JSONResponse:
+    """An `external_id` of your own is unique: the same one again is a conflict."""
+
     async def prepare(session: AsyncSession, organization_id: UUID) -> Answer:
         row = await _insert(session, body, principal, organization_id)
         return Answer(201, OrganizationView.model_validate(row).model_dump(mode="json"))
@@ -80,6 +82,7 @@ async def list_organizations(
     limit: Limit = 20,
     cursor: Cursor = None,
 ) -> Page[OrganizationView]:
+    """Newest first."""
     statement = scoped(select(Organization), principal)
     if external_id is not None:
         statement = statement.where(Organization.external_id == external_id)
@@ -99,6 +102,7 @@ async def list_organizations(
 async def read_organization(
     organization_id: UUID, context: Context, principal: Reader
 ) -> OrganizationView:
+    """Its country and time zone are those that bills go by."""
     async with context.sessions() as session:
         row = await get_scoped(session, Organization, organization_id, principal)
     return OrganizationView.model_validate(row)
@@ -113,6 +117,7 @@ async def read_organization(
 async def update_organization(
     organization_id: UUID, body: UpdateOrganization, context: Context, principal: Writer
 ) -> OrganizationView:
+    """Only what is sent changes; `null` takes an optional field away."""
     changes = body.model_dump(mode="json", exclude_unset=True)
     if (address := changes.get("billing_address")) is not None:
         changes["country"] = address["country"]

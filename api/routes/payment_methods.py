@@ -46,6 +46,13 @@ from providers.registry import ProviderRegistry
 
 _log = structlog.get_logger("abono.api")
 
+_ROUTING_CODES = ("payment_method_type_not_supported",)
+_DELETING_CODES = (
+    "payment_method_in_use",
+    "payment_method_not_active",
+    "provider_not_configured",
+)
+
 router = APIRouter(prefix="/payment-methods", tags=["Payment methods"])
 
 
@@ -53,7 +60,8 @@ router = APIRouter(prefix="/payment-methods", tags=["Payment methods"])
     "",
     status_code=201,
     response_model=PaymentMethodView,
-    responses=accepted(PaymentMethodView) | problems(401, 402, 403, 404, 409, 413, 422, 503),
+    responses=accepted(PaymentMethodView)
+    | problems(401, 402, 403, 404, 409, 413, 422, 503, codes=_ROUTING_CODES),
     summary="Add a payment method",
 )
 async def add_payment_method(
@@ -63,6 +71,8 @@ async def add_payment_method(
     principal: Writer,
     once: RunOnce,
 ) -> JSONResponse:
+    """`token` comes from the provider's browser library. 202 while the provider has not answered: the
+    status is `pending` then."""
     hint = await hint_of(
         context,
         request,
@@ -163,6 +173,7 @@ async def list_payment_methods(
     limit: Limit = 20,
     cursor: Cursor = None,
 ) -> Page[PaymentMethodView]:
+    """Newest first, also those that failed or were removed."""
     statement = scoped(select(PaymentMethod), principal)
     if organization_id is not None:
         statement = statement.where(PaymentMethod.organization_id == organization_id)
@@ -203,7 +214,7 @@ class SetupView(BaseModel):
 @router.get(
     "/setup",
     response_model=SetupView,
-    responses=problems(401, 403, 404, 422),
+    responses=problems(401, 403, 404, 422, codes=_ROUTING_CODES),
     summary="Read what a front end needs to tokenise",
 )
 async def read_setup(
@@ -263,6 +274,7 @@ async def _client_secret(
 async def read_payment_method(
     payment_method_id: UUID, context: Context, principal: Reader
 ) -> PaymentMethodView:
+    """`status` is `pending` until the provider has answered."""
     async with context.sessions() as session:
         row = await get_scoped(session, PaymentMethod, payment_method_id, principal)
     return PaymentMethodView.model_validate(row)
@@ -271,7 +283,7 @@ async def read_payment_method(
 @router.post(
     "/{payment_method_id}/default",
     response_model=PaymentMethodView,
-    responses=problems(401, 403, 404, 409, 413, 422),
+    responses=problems(401, 403, 404, 409, 413, 422, codes=("payment_method_not_active",)),
     summary="Make a payment method the default",
 )
 async def make_payment_method_default(
@@ -302,7 +314,8 @@ class DetachedPaymentMethodView(PaymentMethodView):
 @router.delete(
     "/{payment_method_id}",
     response_model=DetachedPaymentMethodView,
-    responses=accepted(DetachedPaymentMethodView) | problems(401, 403, 404, 409, 503),
+    responses=accepted(DetachedPaymentMethodView)
+    | problems(401, 403, 404, 409, 503, codes=_DELETING_CODES),
     summary="Delete a payment method",
 )
 async def delete_payment_method(

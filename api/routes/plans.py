@@ -35,6 +35,8 @@ router = APIRouter(prefix="/plans", tags=["Plans"])
 async def create_plan(
     body: CreatePlan, context: Context, principal: PlanWriter, once: RunOnce
 ) -> JSONResponse:
+    """Nothing is made at a provider before somebody subscribes."""
+
     async def prepare(session: AsyncSession, plan_id: UUID) -> Answer:
         plan, prices = _rows(body, principal, plan_id)
         session.add(plan)
@@ -88,6 +90,7 @@ async def list_plans(
     limit: Limit = 20,
     cursor: Cursor = None,
 ) -> Page[PlanView]:
+    """Newest first, each with its prices."""
     statement = scoped(select(SubscriptionPlan), principal)
     if is_active is not None:
         statement = statement.where(SubscriptionPlan.is_active == is_active)
@@ -103,6 +106,7 @@ async def list_plans(
     "/{plan_id}", response_model=PlanView, responses=problems(401, 403, 404), summary="Read a plan"
 )
 async def read_plan(plan_id: UUID, context: Context, principal: Reader) -> PlanView:
+    """With its prices, and what each is called at the providers that have billed it."""
     async with context.sessions() as session:
         row = await get_scoped(session, SubscriptionPlan, plan_id, principal)
         prices = await _prices(session, [plan_id], principal)

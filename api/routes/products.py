@@ -74,6 +74,7 @@ async def create_product(
 async def list_products(
     context: Context, principal: Reader, limit: Limit = 20, cursor: Cursor = None
 ) -> Page[ProductView]:
+    """Newest first, each with its benefits."""
     statement = scoped(select(Product), principal)
     statement = newest_first(statement, Product.id, cursor, limit)
     async with context.sessions() as session:
@@ -89,6 +90,7 @@ async def list_products(
     summary="Read a product",
 )
 async def read_product(product_id: UUID, context: Context, principal: Reader) -> ProductView:
+    """With the benefits that come with it."""
     async with context.sessions() as session:
         row = await get_scoped(session, Product, product_id, principal)
         return (await product_views(session, [row], principal))[0]

@@ -91,6 +91,7 @@ class ProviderView(BaseModel):
     summary="List payment providers, what they can do and how they are doing",
 )
 async def list_providers(context: Context, _: Reader) -> Page[ProviderView]:
+    """Also those without a key here, with what they could do."""
     async with context.sessions() as session:
         rows = (
             await session.scalars(select(ProviderHealth).order_by(ProviderHealth.account))
@@ -105,7 +106,7 @@ async def list_providers(context: Context, _: Reader) -> Page[ProviderView]:
 @router.post(
     "/{name}/breaker/reset",
     response_model=BreakerView,
-    responses=problems(401, 403, 409, 413, 422),
+    responses=problems(401, 403, 404, 409, 413, 422),
     summary="Let the next call to a provider through",
 )
 async def reset_breaker(

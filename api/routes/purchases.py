@@ -34,7 +34,17 @@ router = APIRouter(prefix="/purchases", tags=["Purchases"])
     "",
     status_code=201,
     response_model=PurchaseView,
-    responses=accepted(PurchaseView) | problems(401, 403, 404, 409, 413, 422, 503),
+    responses=accepted(PurchaseView)
+    | problems(
+        401,
+        403,
+        404,
+        409,
+        413,
+        422,
+        503,
+        codes=("product_not_active", "payment_method_type_not_supported"),
+    ),
     summary="Buy a product",
 )
 async def open_purchase(
@@ -139,6 +149,7 @@ async def list_purchases(
     limit: Limit = 20,
     cursor: Cursor = None,
 ) -> Page[PurchaseView]:
+    """Newest first."""
     statement = scoped(select(Purchase), principal)
     if organization_id is not None:
         statement = statement.where(Purchase.organization_id == organization_id)
@@ -158,6 +169,7 @@ async def list_purchases(
     summary="Read a purchase",
 )
 async def read_purchase(purchase_id: UUID, context: Context, principal: Reader) -> PurchaseView:
+    """With the benefits that came of it."""
     async with context.sessions() as session:
         row = await get_scoped(session, Purchase, purchase_id, principal)
         return await purchase_view(session, row, principal)

@@ -15,7 +15,7 @@ from api.idempotency import RunOnce
 from api.money_views import RefundAnswer, RefundRequest, RefundView
 from api.openapi import accepted, problems
 from api.pagination import Cursor, Limit, Page, newest_first, page, split_page
-from api.refunding import Refunding
+from api.refunding import REFUND_CODES, Refunding
 from api.tenancy import get_scoped, scoped
 from models.storage.tables import Refund
 
@@ -26,7 +26,8 @@ router = APIRouter(tags=["Refunds"])
     "/invoices/{invoice_id}/refund",
     status_code=201,
     response_model=RefundAnswer,
-    responses=accepted(RefundAnswer) | problems(401, 403, 404, 409, 413, 422, 503),
+    responses=accepted(RefundAnswer)
+    | problems(401, 403, 404, 409, 413, 422, 503, codes=REFUND_CODES),
     summary="Pay an invoice's money back, in full or in part",
 )
 async def refund_invoice(
@@ -76,5 +77,6 @@ async def list_refunds(
     summary="Read a refund",
 )
 async def read_refund(refund_id: UUID, context: Context, principal: Reader) -> RefundView:
+    """`status` is `pending` until the provider has answered."""
     async with context.sessions() as session:
         return RefundView.model_validate(await get_scoped(session, Refund, refund_id, principal))

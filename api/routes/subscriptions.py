@@ -46,6 +46,16 @@ from models.storage.tables import Subscription
 
 router = APIRouter(prefix="/subscriptions", tags=["Subscriptions"])
 
+_CHANGE_CODES = ("plan_not_active", "currency_not_supported", "change_not_supported")
+_OPENING_CODES = (
+    "plan_not_active",
+    "payment_method_not_active",
+    "currency_not_supported",
+    "payment_method_type_not_supported",
+)
+_CHARGING_RESPONSES = accepted(SubscriptionView) | problems(
+    401, 403, 404, 409, 413, 422, 503, codes=("payment_method_not_active",)
+)
 _COMMAND_RESPONSES = accepted(SubscriptionView) | problems(401, 403, 404, 409, 413, 422, 503)
 
 
@@ -53,7 +63,8 @@ _COMMAND_RESPONSES = accepted(SubscriptionView) | problems(401, 403, 404, 409, 4
     "",
     status_code=201,
     response_model=SubscriptionView,
-    responses=_COMMAND_RESPONSES,
+    responses=accepted(SubscriptionView)
+    | problems(401, 403, 404, 409, 413, 422, 503, codes=_OPENING_CODES),
     summary="Open a subscription",
 )
 async def open_subscription(
@@ -101,6 +112,7 @@ async def list_subscriptions(
     limit: Limit = 20,
     cursor: Cursor = None,
 ) -> Page[SubscriptionView]:
+    """Newest first."""
     statement = scoped(select(Subscription), principal)
     if organization_id is not None:
         statement = statement.where(Subscription.organization_id == organization_id)
@@ -122,6 +134,7 @@ async def list_subscriptions(
 async def read_subscription(
     subscription_id: UUID, context: Context, principal: Reader
 ) -> SubscriptionView:
+    """As its workflow wrote it last; `next_action` is what the customer has to do."""
     async with context.sessions() as session:
         row = await get_scoped(session, Subscription, subscription_id, principal)
         return await subscription_view(session, row, principal)
@@ -130,7 +143,8 @@ async def read_subscription(
 @router.patch(
     "/{subscription_id}",
     response_model=SubscriptionView,
-    responses=_COMMAND_RESPONSES | problems(402),
+    responses=accepted(SubscriptionView)
+    | problems(401, 402, 403, 404, 409, 413, 422, 503, codes=_CHANGE_CODES),
     summary="Change the plan, the interval or the quantity",
 )
 async def change_subscription(
@@ -152,7 +166,7 @@ async def change_subscription(
 @router.post(
     "/{subscription_id}/preview",
     response_model=ChangePreview,
-    responses=problems(401, 403, 404, 409, 413, 422, 503),
+    responses=problems(401, 403, 404, 409, 413, 422, 503, codes=_CHANGE_CODES),
     summary="Preview a change",
 )
 async def preview_change(
@@ -237,7 +251,7 @@ async def pause_subscription(
 @router.post(
     "/{subscription_id}/payment-method",
     response_model=SubscriptionView,
-    responses=_COMMAND_RESPONSES,
+    responses=_CHARGING_RESPONSES,
     summary="Charge another stored payment method from now on",
 )
 async def set_payment_method(
@@ -255,7 +269,7 @@ async def set_payment_method(
 @router.post(
     "/{subscription_id}/retry",
     response_model=SubscriptionView,
-    responses=_COMMAND_RESPONSES,
+    responses=_CHARGING_RESPONSES,
     summary="Charge the open invoice now",
 )
 async def retry_payment(

@@ -20,7 +20,7 @@ from api.idempotency import Answer, RunOnce
 from api.money_views import CreditRequest, RefundAnswer, RefundRequest, UnappliedPaymentView
 from api.openapi import accepted, problems
 from api.pagination import Cursor, Limit, Page, newest_first, page, split_page
-from api.refunding import Refunding
+from api.refunding import REFUND_CODES, Refunding
 from api.tenancy import get_scoped, scoped
 from models.cash_rules import Arrival, action_for, case_of
 from models.commands import CreditUnapplied
@@ -28,6 +28,8 @@ from models.errors import Conflict, InvalidRequest, NotFound
 from models.states import TERMINAL_STATUSES, SubscriptionStatus
 from models.storage.tables import Invoice, Payment, Subscription
 from models.subscription import BillingPolicy
+
+_CREDIT_CODES = ("no_coming_invoices", "credit_currency_differs", "credit_too_large")
 
 router = APIRouter(prefix="/unapplied-payments", tags=["Refunds"])
 
@@ -63,7 +65,8 @@ async def list_unapplied(
     "/{payment_id}/refund",
     status_code=201,
     response_model=RefundAnswer,
-    responses=accepted(RefundAnswer) | problems(401, 403, 404, 409, 413, 422, 503),
+    responses=accepted(RefundAnswer)
+    | problems(401, 403, 404, 409, 413, 422, 503, codes=REFUND_CODES),
     summary="Pay unapplied money back",
 )
 async def refund_unapplied(
@@ -81,7 +84,8 @@ async def refund_unapplied(
 @router.post(
     "/{payment_id}/credit",
     response_model=UnappliedPaymentView,
-    responses=accepted(UnappliedPaymentView) | problems(401, 403, 404, 409, 413, 422, 503),
+    responses=accepted(UnappliedPaymentView)
+    | problems(401, 403, 404, 409, 413, 422, 503, codes=_CREDIT_CODES),
     summary="Turn unapplied money into credit for coming invoices",
 )
 async def credit_unapplied(

@@ -31,8 +31,22 @@ class WebhookUnreadable(AbonoError):
 @router.post(
     "/{provider}",
     response_model=WebhookAnswer,
-    responses=problems(400, 401, 404, 413, 503),
+    responses=problems(
+        400, 401, 404, 413, 503, codes=("provider_not_configured", "webhook_signature_invalid")
+    ),
     summary="Take a provider's webhook",
+    # It is read as bytes: a signature is over them.
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/json": {
+                    "schema": {"type": "object", "description": "As the provider sends it."},
+                    "example": {"id": "evt_1QAbCdEf", "type": "invoice.paid", "data": {}},
+                }
+            },
+        }
+    },
 )
 async def take_webhook(provider: str, request: Request) -> JSONResponse:
     """`accepted` the first time, `already_processed` from then on: both 200, so that the provider

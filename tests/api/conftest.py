@@ -31,6 +31,7 @@ from models.storage.tables import ApiKey, Application, Base, new_id
 from providers.conekta import ConektaProvider
 from providers.registry import ProviderRegistry
 from providers.stripe import StripeProvider
+from tests.api.described import check_described
 from tests.api.standins import STANDINS
 from tests.api.support import CONEKTA_SECRET, PEPPER, STRIPE_SECRET, Api, Tenant, running
 from tests.support.database import TestDatabases, sqlalchemy_url
@@ -177,7 +178,12 @@ async def _tenant(app: object, sessions: Sessions, name: str) -> AsyncIterator[T
 def _client(app: object, key: str | None = None) -> httpx.AsyncClient:
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     transport = httpx.ASGITransport(app)  # type: ignore[arg-type]
-    return httpx.AsyncClient(transport=transport, base_url="http://abono.test", headers=headers)
+    return httpx.AsyncClient(
+        transport=transport,
+        base_url="http://abono.test",
+        headers=headers,
+        event_hooks={"response": [check_described]},
+    )
 
 
 @pytest.fixture

@@ -70,7 +70,8 @@ def test_every_operation_is_described(document: dict[str, Any]) -> None:
         assert operation["summary"], path
         assert set(operation["tags"]) <= tags, path
         if path.startswith("/api/v1/billing"):
-            assert operation["security"] == [{"ApiKey": []}], path
+            [security] = operation["security"]
+            assert len(security["ApiKey"]) == 1, path
             assert operation["responses"].keys() >= {"401", "403"}, path
         if method == "post" and "/billing/" in path:
             names = {parameter["name"] for parameter in operation["parameters"]}
@@ -81,9 +82,9 @@ def test_every_operation_is_described(document: dict[str, Any]) -> None:
 def test_problems_are_documented_as_problems(document: dict[str, Any]) -> None:
     for _, path, operation in operations(document):
         for status, response in operation["responses"].items():
-            if path.startswith("/api/") and status[0] not in "2d":
-                content = response["content"]["application/problem+json"]
-                assert content["example"]["status"] == int(status), path
+            if path.startswith("/api/") and status[0] != "2":
+                assert list(response["content"]) == ["application/problem+json"], path
+                assert status != "default", path
 
 
 def test_requests_have_examples_that_are_valid(document: dict[str, Any]) -> None:

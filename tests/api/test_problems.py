@@ -9,6 +9,7 @@ import pytest
 import sqlalchemy.exc
 from fastapi import FastAPI
 
+from api.error_catalog import error_codes, problem_type
 from models.storage.tables import Organization
 from tests.api.support import BASE, Api
 
@@ -64,7 +65,7 @@ async def test_validation_points_at_the_field_and_repeats_nothing(
 )
 async def test_bodies_that_are_no_objects_are_refused(api: Api, content: bytes) -> None:
     answer = await api.ours.http.post(f"{BASE}/organizations", content=content[:49_000])
-    assert answer.status_code in {400, 422}
+    assert answer.status_code == 422
     assert answer.headers["content-type"] == "application/problem+json"
 
 
@@ -134,3 +135,18 @@ async def test_every_answer_carries_security_headers_and_a_correlation_id(api: A
         assert answer.headers["x-content-type-options"] == "nosniff"
         assert answer.headers["cache-control"] == "no-store"
         assert "default-src 'none'" in answer.headers["content-security-policy"]
+
+
+async def test_the_type_of_a_problem_leads_to_its_cause_and_cure(api: Api) -> None:
+    refusal = (await api.anyone.get(f"{BASE}/plans")).json()
+    told = await api.anyone.get(refusal["type"])
+    assert told.status_code == 200
+    assert told.json()["code"] == refusal["code"] == "unauthenticated"
+    assert told.json()["statuses"] == [refusal["status"]]
+    assert "abk_" in told.json()["cure"]
+
+
+async def test_every_code_of_the_errors_page_has_an_address(api: Api) -> None:
+    for code in error_codes():
+        assert (await api.anyone.get(problem_type(code))).json()["cause"]
+    assert (await api.anyone.get(problem_type("no_such_code"))).status_code == 404
