@@ -12,6 +12,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from temporalio import activity
 
+from activities.money_policy import money_policies
 from activities.outbox import tell
 from activities.refund_book import lock_invoice, provider_of, reservation
 from activities.signatures import (
@@ -113,7 +114,8 @@ async def book_late(
         return LateMoney(0, [])
     owner = await session.get_one(Subscription, subscription_id)
     invoice = await lock_invoice(session, invoice.id)
-    late = _Late(session, inbox, invoice, owner, at)
+    policies = await money_policies(session, [owner])
+    late = _Late(session, inbox, invoice, owner, policies[owner.id], at)
     for capture in captures:
         await late.book(capture)
     return LateMoney(late.booked_minor, late.refunds)
@@ -156,8 +158,10 @@ class _Late:
         inbox: InboxEvent,
         invoice: Invoice,
         owner: Subscription,
+        policy: BillingPolicy,
         at: datetime,
     ) -> None:
+        self._policy = policy
         self._session = session
         self._event = inbox.event
         self._invoice = invoice
@@ -180,7 +184,7 @@ class _Late:
                 invoice_status=self._invoice.status,
             )
         )
-        action = action_for(case, _policy(self._owner), subscription_over=True)
+        action = action_for(case, self._policy, subscription_over=True)
         self._audit(case, action, payment)
         await self._tell("payment.unapplied", case, action, payment)
         if action is MoneyAction.REFUND:
@@ -281,7 +285,3 @@ class _Late:
             subscription_id=self._owner.id,
             at=self._at,
         )
-
-
-def _policy(owner: Subscription) -> BillingPolicy:
-    return BillingPolicy.model_validate(owner.opening.get("policy", {}))

@@ -8,6 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.auth import Principal
+from api.billing_policy import merge_policy
 from api.schemas import AMOUNT_MINOR_MAX, ChangeSubscription
 from api.tenancy import get_scoped
 from models.calendar import BillingInterval
@@ -29,26 +30,33 @@ async def prepare_change(
     providers: ProviderRegistry,
 ) -> ChangePlan:
     """Everything that can be refused without the workflow is refused here; what is not named stays."""
-    offer = await _offer(session, row, body, principal)
+    plan = await get_scoped(session, SubscriptionPlan, body.plan_id or row.plan_id, principal)
+    offer = await _offer(session, row, plan, body, principal)
     _require_ability(row, offer, body.proration, providers)
     return ChangePlan(
-        actor=principal.actor, offer=offer, proration=body.proration, at=body.proration_date
+        actor=principal.actor,
+        offer=offer,
+        policy=merge_policy(plan.billing_policy) if plan.id != row.plan_id else None,
+        proration=body.proration,
+        at=body.proration_date,
     )
 
 
 async def _offer(
-    session: AsyncSession, row: Subscription, body: ChangeSubscription, principal: Principal
+    session: AsyncSession,
+    row: Subscription,
+    plan: SubscriptionPlan,
+    body: ChangeSubscription,
+    principal: Principal,
 ) -> Offer:
-    plan_id = body.plan_id or row.plan_id
     interval = body.billing_interval or BillingInterval(row.billing_interval)
     quantity = row.quantity if body.quantity is None else body.quantity
-    plan = await get_scoped(session, SubscriptionPlan, plan_id, principal)
     unit_minor = row.amount_minor // row.quantity
-    if (plan_id, interval) != (row.plan_id, row.billing_interval):
+    if (plan.id, interval) != (row.plan_id, row.billing_interval):
         # The price that a subscription has is kept, whatever its plan costs others by now.
         if not plan.is_active:
             raise Conflict("The plan is no longer on sale.", code="plan_not_active")
-        unit_minor = await _price(session, plan_id, row.currency, interval, principal)
+        unit_minor = await _price(session, plan.id, row.currency, interval, principal)
     return Offer(
         plan_id=plan.id,
         plan_name=plan.name,

@@ -13,7 +13,7 @@ from models.plan_change import Offer, Proration
 from models.purchase import PurchaseStatus, PurchaseTerms
 from models.snapshots import DisputeSnapshot, DisputeStatus
 from models.states import SubscriptionStatus
-from models.subscription import SubscriptionState, SubscriptionTerms
+from models.subscription import BillingPolicy, SubscriptionState, SubscriptionTerms
 
 # Names on the wire, fixed: histories and callers refer to them.
 TASK_QUEUE = "abono"
@@ -135,9 +135,11 @@ class ChangePlan(Command):
     """Update `change` and query `preview_change`: sell `offer` from now on, or from the next period.
 
     `at` is the instant that the difference is computed for, as a preview named it; None is now.
+    `policy` is the new plan's; None: the plan stays, and so does what was agreed with it.
     """
 
     offer: Offer
+    policy: BillingPolicy | None = None
     proration: Proration = Proration.PRORATE
     at: AwareDatetime | None = None
 

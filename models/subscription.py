@@ -152,8 +152,9 @@ class SubscriptionTerms(BaseModel):
             amount_minor=self.amount_minor,
         )
 
-    def with_offer(self, offer: Offer) -> SubscriptionTerms:
-        return self.model_copy(update=offer.model_dump())
+    def with_offer(self, offer: Offer, policy: BillingPolicy | None = None) -> SubscriptionTerms:
+        """`policy` None: it stays, as it does where the plan stays."""
+        return self.model_copy(update={**offer.model_dump(), "policy": policy or self.policy})
 
     @property
     def clock(self) -> BillingClock:
@@ -224,6 +225,7 @@ class PendingChange(BaseModel):
     at: AwareDatetime | None = None  # With this period; None: when its invoice is paid.
     invoice_id: UUID | None = None
     period: BillingPeriod | None = None  # The period that begins with it, for another interval.
+    policy: BillingPolicy | None = None  # The new plan's, from the change's effect on.
 
 
 class SubscriptionState(_Compact):

@@ -17,7 +17,7 @@ with workflow.unsafe.imports_passed_through():
     from models.commands import ChangePlan
     from models.plan_change import Offer, Proration, period_line, settle_lines
     from models.states import InvoiceStatus
-    from models.subscription import OpenInvoice, PendingChange
+    from models.subscription import BillingPolicy, OpenInvoice, PendingChange
     from workflows.desk import ENGINE_ACTOR, Desk
 
 PLAN_CHANGE, INVOICE_CREDIT = "plan_change", "invoice"
@@ -50,14 +50,22 @@ def settle_now(desk: Desk, command: ChangePlan, decision: Decision) -> None:
         command.actor,
         prorated=command.proration is Proration.PRORATE and bool(decision.lines),
         anew=decision.period,
+        policy=command.policy,
     )
     state.change = None
 
 
 def take_effect(
-    desk: Desk, offer: Offer, actor: str, *, prorated: bool, anew: BillingPeriod | None
+    desk: Desk,
+    offer: Offer,
+    actor: str,
+    *,
+    prorated: bool,
+    anew: BillingPeriod | None,
+    policy: BillingPolicy | None,
 ) -> None:
-    """`prorated`: what is paid is settled at the new price; otherwise it stays at the old one."""
+    """`prorated`: what is paid is settled at the new price; otherwise it stays at the old one. `policy`:
+    the new plan's rules, which hold from here on, also for an invoice that is being collected."""
     state, old_minor = desk.state, desk.terms.amount_minor
     if state.period_amount_minor is None:
         state.period_amount_minor = old_minor
@@ -70,7 +78,7 @@ def take_effect(
         state.anchor_at, state.period_number = anew.start, anew.number
         state.current_period_start, state.current_period_end = anew.start, anew.end
         state.paid_ahead_until = state.ahead_amount_minor = None
-    desk.change_terms(offer, actor)
+    desk.change_terms(offer, actor, policy)
 
 
 def change_invoice(desk: Desk, decision: Decision) -> OpenInvoice:
@@ -103,6 +111,7 @@ def schedule(
         at=None if invoice_id is not None else decision.takes_effect_at,
         invoice_id=invoice_id,
         period=decision.period,
+        policy=command.policy,
     )
     desk.audit(
         command.actor,
@@ -183,7 +192,14 @@ class EngineChanges:
         desk.state.invoice = None
         desk.state.change = None
         if change is not None:
-            take_effect(desk, change.offer, change.actor, prorated=True, anew=change.period)
+            take_effect(
+                desk,
+                change.offer,
+                change.actor,
+                prorated=True,
+                anew=change.period,
+                policy=change.policy,
+            )
         desk.emit("invoice.paid", invoice_id=str(invoice.invoice_id))
 
     def lapse(self) -> None:
@@ -196,7 +212,9 @@ class EngineChanges:
             return
         state.change = None
         anew = change.offer.billing_interval is not desk.terms.billing_interval
-        take_effect(desk, change.offer, change.actor, prorated=False, anew=None)
+        take_effect(
+            desk, change.offer, change.actor, prorated=False, anew=None, policy=change.policy
+        )
         if anew:
             state.anchor_at = change.at
             if state.paid_ahead_until is None:

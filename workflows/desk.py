@@ -39,6 +39,7 @@ with workflow.unsafe.imports_passed_through():
         AppliedEvent,
         AttemptProjection,
         AuditProjection,
+        BillingPolicy,
         CreditProjection,
         FallbackProjection,
         InvoiceProjection,
@@ -139,12 +140,14 @@ class Desk:
         workflow.upsert_search_attributes(moved_attributes(self.state, self.next_moment()))
         return True
 
-    def change_terms(self, offer: Offer, actor: str, **data: Any) -> None:
+    def change_terms(
+        self, offer: Offer, actor: str, policy: BillingPolicy | None = None, **data: Any
+    ) -> None:
         """The subscription is for another plan, interval or quantity from this moment on."""
         before, after = (
             one.model_dump(mode="json", exclude={"plan_name"}) for one in (self.terms.offer, offer)
         )
-        self.terms = self.terms.with_offer(offer)
+        self.terms = self.terms.with_offer(offer, policy)
         self.audit(actor, "change", before, after)
         self.emit("subscription.changed", before=before, after=after, **data)
         workflow.upsert_search_attributes([PLAN_KEY.value_set(str(offer.plan_id))])

@@ -128,7 +128,9 @@ class ProviderChanges:
             desk.change_declined = "the provider no longer changes this subscription"
             desk.emit("subscription.change_lapsed")
             return
-        take_effect(desk, change.offer, change.actor, prorated=True, anew=anew)
+        take_effect(
+            desk, change.offer, change.actor, prorated=True, anew=anew, policy=change.policy
+        )
 
     def _book(
         self, invoice: OpenInvoice, attempt: AttemptResult, captures: Sequence[Capture]
@@ -148,7 +150,9 @@ class ProviderChanges:
         if change is None or change.at is None:
             return
         desk.state.change = None
-        take_effect(desk, change.offer, change.actor, prorated=False, anew=None)
+        take_effect(
+            desk, change.offer, change.actor, prorated=False, anew=None, policy=change.policy
+        )
 
     async def place_credit(self) -> None:
         """After a renewal took some of the credit: have the next one take the rest."""

@@ -10,6 +10,7 @@ from fastapi.responses import JSONResponse
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from activities.money_policy import money_policies
 from activities.refund_book import PENDING, SUCCEEDED, balances, credited_minor
 from activities.refund_book import refunded_minor as refunded
 from activities.refund_book import unapplied_minor as unapplied
@@ -145,8 +146,9 @@ async def _views(
         Subscription.id.in_([payment.subscription_id for payment in payments])
     )
     by_id = {one.id: one for one in await session.scalars(scoped(owners, principal))}
+    policies = await money_policies(session, by_id.values())
     return [
-        _view(payment, invoice, _owner(by_id, payment), int(back), int(credit))
+        _view(payment, invoice, _owner(by_id, payment), policies, int(back), int(credit))
         for payment, invoice, back, credit in found
     ]
 
@@ -156,10 +158,15 @@ def _owner(by_id: dict[UUID, Subscription], payment: Payment) -> Subscription | 
 
 
 def _view(
-    payment: Payment, invoice: Invoice, owner: Subscription | None, back: int, credit: int
+    payment: Payment,
+    invoice: Invoice,
+    owner: Subscription | None,
+    policies: dict[UUID, BillingPolicy],
+    back: int,
+    credit: int,
 ) -> UnappliedPaymentView:
     over = owner is None or owner.status in TERMINAL_STATUSES
-    policy = BillingPolicy.model_validate(owner.opening.get("policy", {}) if owner else {})
+    policy = policies[owner.id] if owner is not None else BillingPolicy()
     case = case_of(
         Arrival(
             same_currency=payment.currency == invoice.currency,

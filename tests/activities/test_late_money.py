@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+import pytest
 from sqlalchemy import update
 
 from activities.money_calls import MoneyActivities
@@ -18,6 +19,7 @@ from models.storage.tables import (
     Invoice,
     Payment,
     Subscription,
+    SubscriptionPlan,
     WebhookEvent,
     new_id,
 )
@@ -157,3 +159,22 @@ async def test_late_money_with_a_strange_reference_is_not_lost(stage: Stage) -> 
     await books.invoice()
     told = late_event(attempt_id="order-4711", payment=paid_snapshot("ch_1"))
     assert (await late(stage, told)).disposition == "unapplied_money"
+
+
+@pytest.mark.parametrize(
+    ("opened_with", "action"), [("its own plan", "hold"), ("another plan", "refund")]
+)
+async def test_late_money_follows_the_plan_that_it_was_changed_to(
+    stage: Stage, opened_with: str, action: str
+) -> None:
+    books = stage.books
+    plan_id = books.plan_id if opened_with == "its own plan" else new_id()
+    opening = {"plan_id": str(plan_id), "policy": {"late_money": "hold"}}
+    async with books.sessions.begin() as session:
+        await session.execute(update(Subscription).values(opening=opening))
+        kept = {"late_money": "refund", "retry_after_days": [1]}
+        await session.execute(update(SubscriptionPlan).values(billing_policy=kept))
+    await books.invoice(status="void")
+    await late(stage, late_event(payment=paid_snapshot("ch_1")))
+    [entry] = await books.all(AuditEntry)
+    assert entry.after["action"] == action

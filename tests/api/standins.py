@@ -126,7 +126,9 @@ class StandInSubscription:
     @workflow.update
     async def change(self, command: ChangePlan) -> CommandResult:
         offer = command.offer
-        self._said.append(f"change to {offer.title} for {offer.amount_minor} {command.proration}")
+        rules = f", spare money: {command.policy.spare_money}" if command.policy else ""
+        said = f"change to {offer.title} for {offer.amount_minor} {command.proration}{rules}"
+        self._said.append(said)
         return CommandResult(status=SubscriptionStatus.ACTIVE, settled=True)
 
     @change.validator

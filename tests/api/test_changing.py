@@ -42,9 +42,12 @@ async def said(api: Api, subscription_id: str) -> list[str]:
 
 async def test_what_is_not_named_stays(api: Api, opened: tuple[str, SubscriptionPlan]) -> None:
     subscription_id, other = opened
+    rules = update(SubscriptionPlan).where(SubscriptionPlan.id == other.id)
+    await api.run(rules.values(billing_policy={"spare_money": "credit"}))
     answer = await patch(api, subscription_id, {"plan_id": str(other.id)})
     assert answer.status_code == 200, answer.text
-    assert (await said(api, subscription_id))[-1] == "change to 3 × Team for 119700 prorate"
+    asked = "change to 3 × Team for 119700 prorate, spare money: credit"
+    assert (await said(api, subscription_id))[-1] == asked
 
     await patch(api, subscription_id, {"quantity": 1, "proration": "next_period"})
     assert (await said(api, subscription_id))[-1] == "change to Pro for 19900 next_period"

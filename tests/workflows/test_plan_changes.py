@@ -10,11 +10,13 @@ from temporalio.client import WorkflowQueryFailedError
 from abono.simulate.invariants import check_invariants
 from abono.simulate.world import World
 from models.calendar import BillingInterval
+from models.commands import ChangePlan
 from models.outcomes import Instrument
 from models.plan_change import Proration
-from models.subscription import SubscriptionTerms
+from models.subscription import BillingPolicy, OnUnpaid, SubscriptionTerms
 from tests.support.books import attempts_of, invoices_of, live_references
 from tests.support.changing import Handle, change, credit_of, offer
+from workflows.subscription import SubscriptionWorkflow
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 
@@ -151,3 +153,20 @@ async def test_a_renewal_slip_at_the_old_price_is_voided_and_issued_anew(world: 
     row = await world.subscription(terms.subscription_id)
     assert (row.status, row.amount_minor) == ("active", 9900)
     await check_invariants(world)
+
+
+async def test_the_new_plans_rules_hold_from_the_effect_on(world: World) -> None:
+    """Its renewal's slip was issued under the old rules: one more would follow, and then the end."""
+    terms, handle = await active(world)
+    world.payer.after = None
+    rules = BillingPolicy(vouchers_max=1, on_unpaid=OnUnpaid.PAUSE)
+    command = ChangePlan(
+        actor="test", offer=offer(terms, 29900), proration=Proration.NEXT_PERIOD, policy=rules
+    )
+    await handle.execute_update(SubscriptionWorkflow.change, command)
+    await world.env.sleep(26 * DAY)
+    row = await world.subscription(terms.subscription_id)
+    assert (row.status, row.amount_minor, len(live_references(world))) == ("active", 19900, 1)
+    await world.env.sleep(3 * DAY)
+    row = await world.subscription(terms.subscription_id)
+    assert (row.status, row.amount_minor, live_references(world)) == ("paused", 29900, [])
