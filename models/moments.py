@@ -64,7 +64,7 @@ def next_moment(terms: SubscriptionTerms, state: SubscriptionState) -> Moment | 
     """The next thing that has to happen by itself; None when only an event or a command can help."""
     if state.status in TERMINAL_STATUSES or not state.opened:
         return None
-    moments = _held_moments(state)
+    moments = _held_moments(terms, state)
     if not state.is_held:
         engine = terms.clock is BillingClock.ENGINE
         moments += _engine_moments(terms, state) if engine else _provider_moments(terms, state)
@@ -76,14 +76,25 @@ def next_moment(terms: SubscriptionTerms, state: SubscriptionState) -> Moment | 
     return min(moments, default=None)
 
 
-def _held_moments(state: SubscriptionState) -> list[Moment]:
-    """While nothing is billed there is nothing to collect and nothing to look for."""
+def _held_moments(terms: SubscriptionTerms, state: SubscriptionState) -> list[Moment]:
+    """While nothing is billed there is nothing to collect. The provider is asked now and then whether it
+    agrees: who resumes or cancels in its dashboard may do so while its webhooks are lost."""
     moments = []
+    if terms.clock is BillingClock.PROVIDER and state.provider_subscription_id is not None:
+        moments += _looks_while_paused(state)
     if state.pause_at is not None:
         moments.append(Moment(state.pause_at, Step.PAUSE))
     if state.resume_at is not None and state.is_held:
         moments.append(Moment(state.resume_at, Step.RESUME))
     return moments
+
+
+def _looks_while_paused(state: SubscriptionState) -> list[Moment]:
+    paused_at, looked_at = state.paused_at, state.provider_looked_at
+    if not state.is_held or state.status is not SubscriptionStatus.PAUSED or paused_at is None:
+        return []
+    since = paused_at if looked_at is None else max(paused_at, looked_at)
+    return [Moment(since + LOOK_WHILE_IDLE, Step.CHECK_PROVIDER)]
 
 
 def _engine_moments(terms: SubscriptionTerms, state: SubscriptionState) -> list[Moment]:

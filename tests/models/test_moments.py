@@ -195,6 +195,19 @@ def test_while_it_is_held_nothing_is_billed_or_looked_for(
     assert moment.at <= at
 
 
+def test_a_pause_at_the_provider_is_looked_at_each_week() -> None:
+    """Whoever resumes it in the provider's dashboard is heard of, also when the webhook is lost."""
+    paused_at = NOW - 3 * DAY
+    paused = state_of(PAUSED, paused_at=paused_at, provider_subscription_id="sub_1")
+    assert next_moment(CARD, paused) == Moment(paused_at + 7 * DAY, Step.CHECK_PROVIDER)
+    for looked_at, due in ((paused_at - DAY, paused_at), (NOW, NOW)):
+        looked = paused.model_copy(update={"provider_looked_at": looked_at})
+        assert next_moment(CARD, looked) == Moment(due + 7 * DAY, Step.CHECK_PROVIDER)
+    ending = paused.model_copy(update={"resume_at": NOW + DAY})
+    assert next_moment(CARD, ending) == Moment(NOW + DAY, Step.RESUME), "it asks then anyway"
+    assert next_moment(VOUCHER, paused) is None, "the engine's own clock has nobody to ask"
+
+
 @pytest.mark.parametrize("terms", BOTH_CLOCKS)
 def test_a_pause_without_an_end_waits_for_a_command(terms: SubscriptionTerms) -> None:
     assert next_moment(terms, state_of(PAUSED, invoice=open_invoice(amount_paid_minor=1))) is None

@@ -146,7 +146,7 @@ async def test_a_scheduled_pause_begins_and_ends_by_itself(world: World, wallet:
     await world.env.sleep(35 * DAY)
     row = await world.subscription(terms.subscription_id)
     assert (row.status, row.pending_change, len(world.core.charges)) == ("paused", None, 1)
-    assert (row.next_step, row.next_step_at) == ("resume", end + 40 * DAY)
+    assert (row.next_step, row.resume_at) == ("check_provider", end + 40 * DAY)
     await check_invariants(world)
     await world.env.sleep(40 * DAY)
     assert (await world.subscription(terms.subscription_id)).status == "active"
@@ -305,6 +305,10 @@ async def test_the_providers_own_dashboard_is_followed(world: World, wallet: Wal
     assert (await world.subscription(terms.subscription_id)).status == "paused", (
         "it was from before"
     )
+    await provider.resume_subscription(*ids, new_period=False, resume_id="webhook lost")
+    await world.env.sleep(8 * DAY)
+    assert (await world.subscription(terms.subscription_id)).status == "active", "it was looked at"
+    await paused(world, handle)
     await world.env.sleep(60 * DAY)
     assert len(world.core.charges) == 1
     await check_invariants(world)
