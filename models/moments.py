@@ -64,6 +64,7 @@ def next_moment(terms: SubscriptionTerms, state: SubscriptionState) -> Moment | 
     """The next thing that has to happen by itself; None when only an event or a command can help."""
     if state.status in TERMINAL_STATUSES or not state.opened:
         return None
+    # Of two steps at one moment the first by name comes first: a change of the plan before a pause.
     moments = _held_moments(terms, state)
     if not state.is_held:
         engine = terms.clock is BillingClock.ENGINE

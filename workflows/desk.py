@@ -46,6 +46,7 @@ with workflow.unsafe.imports_passed_through():
         OpenInvoice,
         OutboundProjection,
         PaymentProjection,
+        PendingChange,
         ProjectionBatch,
         RefundProjection,
         ReminderKind,
@@ -496,11 +497,15 @@ def _pending_change(state: SubscriptionState, over: bool) -> dict[str, Any] | No
     end = paid_until(state)
     if state.cancel_at_period_end and end is not None:
         return {"type": "cancel", "at": end.isoformat()}
+    change = _waiting_change(state.change) if state.change is not None else None
     if state.pause_at is not None:
-        return {"type": "pause", "at": state.pause_at.isoformat()}
-    if state.change is None:
-        return None
-    change = state.change
+        # Both come with the period's end, the change first.
+        both = {"change": change} if change is not None else {}
+        return {"type": "pause", "at": state.pause_at.isoformat(), **both}
+    return change
+
+
+def _waiting_change(change: PendingChange) -> dict[str, Any]:
     return {
         "type": "change",
         "at": change.at.isoformat() if change.at is not None else None,

@@ -24,11 +24,13 @@ from models.moments import (
     unavailable_retry_at,
 )
 from models.outcomes import Instrument
+from models.plan_change import Proration
 from models.states import TERMINAL_STATUSES, SubscriptionStatus
 from models.subscription import (
     BillingClock,
     BillingPolicy,
     OpenInvoice,
+    PendingChange,
     SubscriptionState,
     SubscriptionTerms,
 )
@@ -226,6 +228,16 @@ def test_a_pause_begins_and_ends_by_itself(terms: SubscriptionTerms) -> None:
     assert next_moment(terms, ending) == Moment(NOW, Step.END), (
         "the end comes before the resumption"
     )
+
+
+def test_a_change_comes_before_the_pause_that_begins_with_it() -> None:
+    offer = VOUCHER.offer.model_copy(update={"amount_minor": 2900})
+    change = PendingChange(offer=offer, proration=Proration.NEXT_PERIOD, actor="test", at=NOW)
+    both = state_of(ACTIVE, pause_at=NOW, change=change)
+    for terms in BOTH_CLOCKS:
+        assert next_moment(terms, both) == Moment(NOW, Step.APPLY_CHANGE)
+        applied = both.model_copy(update={"change": None})
+        assert next_moment(terms, applied) == Moment(NOW, Step.PAUSE)
 
 
 # Trials.
