@@ -89,6 +89,7 @@ class MoneyActivities(MoneyCalls):
             currency=refund.currency,
             reason=refund.reason or "requested_by_customer",
             already_refunded_minor=already,
+            provider_refund_id=refund.provider_refund_id,
         )
         try:
             async with heartbeat():
@@ -127,7 +128,8 @@ class MoneyActivities(MoneyCalls):
         where: MoneyObject,
         already: int,
     ) -> RefundResult:
-        if server_time() - refund.created_at > KEYS_HOLD:
+        is_made = refund.provider_refund_id is not None
+        if not is_made and server_time() - refund.created_at > KEYS_HOLD:
             seen = await read_totals(provider, where)
             if seen.amount_refunded_minor - already >= refund.amount_minor:
                 return await self._succeed(refund, f"{where.object_id}:refund:{refund.id}")
@@ -135,7 +137,7 @@ class MoneyActivities(MoneyCalls):
         if made.status == FAILED:
             return await self._fail(refund, "refund_failed")
         if made.status == PENDING:
-            return RefundResult(status=PENDING)
+            return await self._wait_for(refund, made.provider_refund_id)
         return await self._succeed(refund, made.provider_refund_id)
 
     async def _succeed(self, refund: Refund, provider_refund_id: str) -> RefundResult:
@@ -143,6 +145,14 @@ class MoneyActivities(MoneyCalls):
             book, row = await _locked(session, refund)
             if row.status == PENDING:
                 await book.succeeded(row, provider_refund_id)
+            return RefundResult(status=row.status, failure_code=row.failure_code)
+
+    async def _wait_for(self, refund: Refund, provider_refund_id: str) -> RefundResult:
+        """The provider has the order and will say later whether the money arrived."""
+        async with self._sessions.begin() as session:
+            _, row = await _locked(session, refund)
+            if row.status == PENDING:
+                row.provider_refund_id = provider_refund_id
             return RefundResult(status=row.status, failure_code=row.failure_code)
 
     async def _fail(self, refund: Refund, code: str) -> RefundResult:

@@ -108,6 +108,8 @@ class Payments:
     async def refund(self, draft: RefundDraft) -> RefundSnapshot:
         """`provider_payment_id` may be an intent, a charge, or an invoice (whose payment is looked
         up: an invoice's money is known to the engine by the invoice's id)."""
+        if draft.provider_refund_id is not None:
+            return await self._get_refund(draft.provider_refund_id)
         params: RefundCreateParams = {
             "amount": to_stripe(draft.amount_minor, draft.currency),
             "reason": "requested_by_customer",
@@ -130,6 +132,10 @@ class Payments:
             if failure.kind is FailureKind.REJECTED and await self._is_cash(target):
                 raise unsupported(NO_CASH_REFUND, target) from None
             raise
+
+    async def _get_refund(self, refund_id: str) -> RefundSnapshot:
+        with calling(refund_id):
+            return mapping.refund(await self._v1.refunds.retrieve_async(refund_id))
 
     async def intent_with_charge(self, intent_id: str) -> stripe.PaymentIntent:
         """For this package alone: snapshots are what leaves it."""

@@ -14,6 +14,7 @@ class TestCard:
     decline_code: str | None = None
     # "always": every payment asks the customer. "until_set_up": only the first one does.
     authentication: str = "never"
+    refund: str = "succeeded"  # What a refund to it begins as.
 
 
 def _declining(last4: str, decline_code: str) -> TestCard:
@@ -39,6 +40,7 @@ TEST_CARDS: dict[str, TestCard] = {
     "chargeDeclinedIncorrectCvc": _declining("0127", "incorrect_cvc"),
     "chargeDeclinedProcessingError": _declining("0119", "processing_error"),
     "chargeDeclinedFraudulent": _declining("0019", "fraudulent"),
+    "pendingRefund": TestCard("visa", "7726", refund="pending"),
     "authenticationRequired": TestCard("visa", "3184", authentication="always"),
     "authenticationRequiredOnSetup": TestCard("visa", "3155", authentication="until_set_up"),
 }

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from sandbox.core import Call
 from sandbox.stripe import objects
+from sandbox.stripe.cards import card_of
 from sandbox.stripe.forms import Params, integer, mapping, only, optional_text
 from sandbox.stripe.refusals import Refusal
 from sandbox.stripe.transfers import Transfers
 from sandbox.stripe.world import Object, World, our_ids, rfc3339
+
+PENDING_SECONDS = 2 * 3600  # Of the test card whose refunds begin as pending.
 
 
 class Refunds:
@@ -36,7 +39,7 @@ class Refunds:
             amount,
             metadata=mapping(params, "metadata"),
             reason=optional_text(params, "reason"),
-            status="failed" if call.decline else "succeeded",
+            status="failed" if call.decline else self._begins_as(intent),
         )
         self.world.put("refunds", made)
         self.world.emit("refund.created", made)
@@ -45,7 +48,27 @@ class Refunds:
         return made
 
     def retrieve(self, params: Params, call: Call, refund: str) -> Object:
-        return self.world.get("refunds", refund, "refund")
+        """A pending one settles with the first look after its time; a declined look makes it fail."""
+        found = self.world.get("refunds", refund, "refund")
+        if found["status"] == "pending" and found["created"] + PENDING_SECONDS <= self.world.now():
+            self._settle(found, "failed" if call.decline else "succeeded")
+        return found
+
+    def _begins_as(self, intent: Object) -> str:
+        method = self.world.by_id(intent["payment_method"] or "")
+        card = card_of(method.get("_token", "")) if method is not None else None
+        return card.refund if card is not None else "succeeded"
+
+    def _settle(self, refund: Object, status: str) -> None:
+        refund["status"] = status
+        charge = self.world.get("charges", refund["charge"])
+        if status == "failed":
+            refund["failure_reason"] = "expired_or_canceled_card"
+            charge["amount_refunded"] -= refund["amount"]
+            charge["refunded"] = False
+            self.world.emit("refund.failed", refund)
+        self.world.emit("refund.updated", refund)
+        self._book(refund, self.world.get("payment_intents", charge["payment_intent"]))
 
     def _return_money(self, made: Object, charge: Object, intent: Object) -> None:
         charge["amount_refunded"] += made["amount"]
@@ -53,11 +76,15 @@ class Refunds:
         if intent["payment_method_types"] == ["customer_balance"]:
             self.transfers.take_back(intent, made)
         self.world.emit("charge.refunded", charge)
+        self._book(made, intent)
+
+    def _book(self, made: Object, intent: Object) -> None:
         ids = intent.get("_our_ids") or our_ids(intent["metadata"])
+        status = "declined" if made["status"] == "failed" else made["status"]
         self.world.book(
             made["id"],
             "refund",
-            "succeeded",
+            status,
             amount_minor=made["amount"],
             currency=made["currency"].upper(),
             reference=intent.get("_reference"),

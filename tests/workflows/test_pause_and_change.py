@@ -43,7 +43,7 @@ async def test_both_wait_for_the_periods_end_in_whatever_order(world: World) -> 
         assert (row.status, row.amount_minor, row.pending_change) == ("paused", 2900, None)
         assert len(await invoices_of(world, terms)) == 1, "nothing is billed while it is paused"
 
-    for terms, handle in opened:
+    for _, handle in opened:
         await handle.execute_update(SubscriptionWorkflow.resume, Resume(actor="test"))
     await world.env.sleep(4 * DAY)
     for terms, _ in opened:

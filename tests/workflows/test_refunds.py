@@ -9,7 +9,7 @@ from sqlalchemy import select
 
 from abono.simulate.invariants import check_invariants
 from abono.simulate.world import World
-from models.commands import Cancel
+from models.commands import TASK_QUEUE, Cancel
 from models.outcomes import Instrument
 from models.storage.tables import OutboundEvent, Payment, Refund
 from models.subscription import SubscriptionTerms
@@ -25,6 +25,7 @@ from tests.support.refunds import (
     told,
 )
 from tests.workflows.test_cards import AUSTIN, MEXICO_CITY, Wallet, holder
+from workflows.refund import RefundWorkflow
 from workflows.subscription import SubscriptionWorkflow
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -147,4 +148,47 @@ async def test_two_refunds_at_once_take_turns(world: World) -> None:
     moved = [one["amount_minor"] for one in world.core.charges if one["kind"] == "refund"]
     assert moved == [500, 500], "of equal amounts neither is taken for the other"
     assert {one.status for one in await world.all(select(Refund))} == {"succeeded"}
+    await check_invariants(world)
+
+
+@pytest.mark.parametrize("arrives", [True, False])
+async def test_a_refund_that_the_provider_has_not_paid_out_is_followed(
+    world: World, arrives: bool
+) -> None:
+    """Days may pass, in which the provider forgets under which key the refund was asked for."""
+    terms = await holder(world, "pm_card_pendingRefund")
+    await world.open(terms)
+    [capture] = await captures_of(world, terms.subscription_id)
+    order = await reserve(world, capture, 700)
+    if not arrives:
+        refused = Fault(provider="stripe", operation="refunds.retrieve", mode=FaultMode.DECLINE)
+        world.core.faults.add(refused)
+    handle = await world.client.start_workflow(
+        RefundWorkflow.run, order, id=f"refund/{order.refund_id}", task_queue=TASK_QUEUE
+    )
+    await world.env.sleep(HOUR)
+    [row] = await world.all(select(Refund))
+    assert (row.status, row.provider_refund_id is None) == ("pending", False)
+    assert await world.all(BACK) == []
+    await world.env.sleep(DAY)
+    with world.env.auto_time_skipping_disabled():
+        result = await handle.result()
+    [row] = await world.all(select(Refund))
+    [moved] = [one for one in world.core.charges if one["kind"] == "refund"]
+    [invoice] = await invoices_of(world, terms)
+    if arrives:
+        assert (result.status, row.status, moved["status"]) == (
+            "succeeded",
+            "succeeded",
+            "succeeded",
+        )
+        assert invoice.amount_refunded_minor == 700
+    else:
+        assert (result.status, row.failure_code) == ("failed", "refund_failed")
+        assert (moved["status"], invoice.amount_refunded_minor) == ("declined", 0)
+        assert [one["refund_id"] for one in await events_of(world, "refund.failed")] == [
+            str(order.refund_id)
+        ]
+        world.core.faults.clear()
+        assert (await reserve(world, capture, 1900)).refund_id, "all of it may go back again"
     await check_invariants(world)
