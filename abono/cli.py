@@ -146,6 +146,27 @@ def migrate(
         typer.echo(f"Search attributes registered: {', '.join(new) if new else 'all were there'}.")
 
 
+@app.command("codec-server")
+def codec_server() -> None:
+    """Let the Temporal UI show what ABONO_PAYLOAD_KEYS encrypts."""
+    from abono.codec_server import serve
+    from abono.dev.errors import DevError
+    from abono.payload_codec import AesGcmCodec
+
+    settings = _settings()
+    _configure_logging(settings)
+    if not settings.payload_key_ring:
+        raise DevError("Nothing is encrypted.", "Set ABONO_PAYLOAD_KEYS.")
+    typer.echo(f"Listening on http://{settings.codec_host}:{settings.codec_port}")
+    codec = AesGcmCodec(settings.payload_key_ring)
+    serve(
+        codec,
+        host=settings.codec_host,
+        port=settings.codec_port,
+        ui_origin=settings.codec_ui_origin,
+    )
+
+
 @app.command()
 def doctor() -> int:
     """Show what this machine and these settings allow, and what to do about the rest."""

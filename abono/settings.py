@@ -10,13 +10,19 @@ from typing import Annotated
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from abono.payload_keys import parse_keys
+
 Network = IPv4Network | IPv6Network
 
 
 class Settings(BaseSettings):
     """Environment variables without a provider's name start with `ABONO_`, bar the usual ones."""
 
-    model_config = SettingsConfigDict(env_ignore_empty=True, extra="ignore")
+    model_config = SettingsConfigDict(
+        env_ignore_empty=True,
+        extra="ignore",
+        hide_input_in_errors=True,  # A secret with a slip of the pen is still one.
+    )
 
     database_url: str = Field(
         "postgresql://postgres@127.0.0.1:5432/abono",
@@ -32,6 +38,19 @@ class Settings(BaseSettings):
     temporal_tls_cert: Path | None = Field(None, alias="TEMPORAL_TLS_CLIENT_CERT_PATH")
     temporal_tls_key: Path | None = Field(None, alias="TEMPORAL_TLS_CLIENT_KEY_PATH")
     temporal_tls_ca: Path | None = Field(None, alias="TEMPORAL_TLS_SERVER_CA_CERT_PATH")
+
+    payload_keys: SecretStr | None = Field(
+        None,
+        alias="ABONO_PAYLOAD_KEYS",
+        description="name:base64 of 32 bytes, a comma list; the first encrypts what Temporal keeps",
+    )
+    codec_host: str = Field("127.0.0.1", alias="ABONO_CODEC_HOST")
+    codec_port: int = Field(8234, alias="ABONO_CODEC_PORT")
+    codec_ui_origin: str = Field(
+        "http://127.0.0.1:8233",
+        alias="ABONO_CODEC_UI_ORIGIN",
+        description="Where the Temporal UI is, as a browser calls it",
+    )
 
     stripe_api_key: SecretStr | None = Field(None, alias="STRIPE_API_KEY")
     stripe_webhook_secret: SecretStr | None = Field(
@@ -125,6 +144,18 @@ class Settings(BaseSettings):
             return value
         parts = [part.strip() for part in value.split(",") if part.strip()]
         return tuple(ip_network(part, strict=False) for part in parts)
+
+    @field_validator("payload_keys")
+    @classmethod
+    def _check_keys(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            parse_keys(value.get_secret_value())
+        return value
+
+    @cached_property
+    def payload_key_ring(self) -> dict[str, bytes]:
+        """By name, the one to encrypt with first; empty when nothing is encrypted."""
+        return parse_keys(self.payload_keys.get_secret_value()) if self.payload_keys else {}
 
     @cached_property
     def sqlalchemy_url(self) -> str:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from pydantic import SecretStr
 from temporalio.client import Client
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.service import TLSConfig
 
+from abono.payload_codec import data_converter
 from abono.settings import Settings
 from models.outcomes import ProviderName
 from providers.protocol import PaymentProvider
@@ -67,7 +67,7 @@ async def connect_temporal(settings: Settings, *, lazy: bool = True) -> Client:
     return await Client.connect(
         settings.temporal_address,
         namespace=settings.temporal_namespace,
-        data_converter=pydantic_data_converter,
+        data_converter=data_converter(settings.payload_key_ring),
         tls=_tls(settings),
         api_key=settings.temporal_api_key.get_secret_value() if settings.temporal_api_key else None,
         lazy=lazy,
