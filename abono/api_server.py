@@ -61,6 +61,8 @@ async def make_context(settings: Settings) -> ApiContext:
         providers=providers,
         pepper=settings.api_key_pepper.get_secret_value(),
         body_max_bytes=settings.body_max_bytes,
+        trusted_hosts=settings.trusted_hosts,
+        hsts_seconds=settings.hsts_seconds,
         storefront=storefront,
         closers=[providers.aclose, storefront.geolocator.aclose, engine.dispose],
     )

@@ -133,6 +133,12 @@ class Settings(BaseSettings):
         description="Secret under which API keys are hashed at rest; set your own in production",
     )
     body_max_bytes: int = Field(1_048_576, alias="ABONO_BODY_MAX_BYTES", ge=1024)
+    trusted_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        alias="ABONO_TRUSTED_HOSTS",
+        description="Names in the Host header that the API answers to; none: any",
+    )
+    hsts_seconds: int = Field(31_536_000, alias="ABONO_HSTS_SECONDS", ge=0)
     log_level: str = Field("INFO", alias="ABONO_LOG_LEVEL")
     home: Path = Field(Path(".abono"), alias="ABONO_HOME")
 
@@ -156,6 +162,14 @@ class Settings(BaseSettings):
     def payload_key_ring(self) -> dict[str, bytes]:
         """By name, the one to encrypt with first; empty when nothing is encrypted."""
         return parse_keys(self.payload_keys.get_secret_value()) if self.payload_keys else {}
+
+    @field_validator("trusted_hosts", mode="before")
+    @classmethod
+    def _split_hosts(cls, value: object) -> object:
+        """A comma list; names of hosts know no upper case."""
+        if not isinstance(value, str):
+            return value
+        return tuple(part.strip().lower() for part in value.split(",") if part.strip())
 
     @cached_property
     def sqlalchemy_url(self) -> str:

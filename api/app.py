@@ -9,6 +9,7 @@ from typing import Any
 
 from fastapi import APIRouter, Depends, FastAPI
 
+from api import pages
 from api.bodies import check_request
 from api.context import ApiContext
 from api.dispatcher import Dispatcher
@@ -62,6 +63,8 @@ def create_app(context: ApiContext) -> FastAPI:
         openapi_tags=TAGS,
         lifespan=lifespan,
         generate_unique_id_function=lambda route: route.name,
+        docs_url=None,  # Ours come with a policy: `api.pages`.
+        redoc_url=None,
         # An application that forgets the header means JSON all the same.
         strict_content_type=False,
     )
@@ -77,6 +80,7 @@ def create_app(context: ApiContext) -> FastAPI:
     )
     app.include_router(health.router)
     app.include_router(errors.router)
+    app.include_router(pages.router)
     return app
 
 

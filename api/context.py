@@ -32,6 +32,8 @@ class ApiContext:
     providers: ProviderRegistry
     pepper: str
     body_max_bytes: int = 1_048_576
+    trusted_hosts: tuple[str, ...] = ()  # Lower case, without a port; none means any.
+    hsts_seconds: int = 0
     # A POST answers within 10 s (the promise of the API); this leaves 2 s for the database.
     response_wait_seconds: float = 8.0
     dispatch: bool = True

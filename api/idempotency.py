@@ -98,6 +98,7 @@ async def once(
             alias="Idempotency-Key",
             max_length=_KEY_LENGTH_MAX,
             min_length=1,
+            pattern=r"^[\x20-\x7e]+$",
             description="Send the same key again to hear the same answer: nothing is done twice.",
             examples=["order-8412"],
         ),

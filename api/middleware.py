@@ -1,4 +1,4 @@
-"""The outermost layer: body limit, correlation id, security headers, the request log and its figures.
+"""The outermost layer: limits, correlation id, security headers, the request log and its figures.
 
 Plain ASGI, because it is on the path of every webhook.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import structlog
@@ -14,28 +15,29 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.context import ApiContext
+from api.edge_checks import check_body, check_head
 from api.pans import contains_card_number
 from api.problems import problem, unexpected
-from models.errors import PayloadTooLarge
+from models.errors import AbonoError, PayloadTooLarge
 from models.storage.base import new_id
+
+RawHeader = tuple[bytes, bytes]
 
 _REQUEST_ID_HEADER = b"x-request-id"
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._\-]{8,64}")
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-_PAGES = ("/docs", "/redoc")  # Pages for people: they load scripts, the API's answers do not.
 # What comes many times a second and is counted anyway is logged only when it fails.
 _BUSY = frozenset({"/healthz", "/readyz", "/metrics", "/api/v1/webhooks/{provider}"})
-_PAGE_HEADERS = [
+_SECURITY_HEADERS = [
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
     (b"referrer-policy", b"no-referrer"),
-    (b"strict-transport-security", b"max-age=31536000; includeSubDomains"),
     (b"cache-control", b"no-store"),
+    (b"cross-origin-resource-policy", b"same-origin"),
 ]
-_ANSWER_HEADERS = [
-    *_PAGE_HEADERS,
-    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
-]
+_POLICY = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
+# The provider signs whatever bytes it sends; what they are is seen after the signature.
+_WEBHOOKS = "/api/v1/webhooks/"
 
 _log = structlog.get_logger("abono.api")
 
@@ -72,29 +74,60 @@ class EdgeMiddleware:
         exchange = _Exchange(scope, _request_id(headers.get("x-request-id", "")))
         with structlog.contextvars.bound_contextvars(request_id=exchange.request_id):
             try:
-                await self._handle(exchange, headers, receive, _decorated(send, exchange))
+                await self._handle(exchange, headers, receive, self._decorated(send, exchange))
             finally:
                 self._account(exchange)
 
     async def _handle(
         self, exchange: _Exchange, headers: Headers, receive: Receive, send: Send
     ) -> None:
-        limit = self._context.body_max_bytes
-        announced = headers.get("content-length", "0")
-        body = None
-        if not announced.isdecimal() or int(announced) <= limit:
-            body = await _read_body(receive, limit)
-        if body is None:
-            refusal = problem(PayloadTooLarge(f"A body may have at most {limit} bytes."))
-            await refusal(exchange.scope, receive, send)
+        scope = exchange.scope
+        try:
+            body = await self._checked_body(scope, headers, receive)
+        except AbonoError as error:
+            await problem(error)(scope, receive, send)
             return
         try:
-            await self._app(exchange.scope, _replay(body, receive), send)
+            await self._app(scope, _replay(body, receive), send)
         except Exception as error:
             # Ends here: a server's own log would print the message, and that may hold anything.
             answer = unexpected(error, route=exchange.route)
             if not exchange.answered:
-                await answer(exchange.scope, receive, send)
+                await answer(scope, receive, send)
+
+    async def _checked_body(self, scope: Scope, headers: Headers, receive: Receive) -> bytes:
+        """The whole body, of a request that has passed every check of the door."""
+        check_head(scope, headers, self._context.trusted_hosts)
+        limit = self._context.body_max_bytes
+        announced = headers.get("content-length", "0")
+        body = None
+        # As many digits as the limit has: a longer number is over it, or none.
+        if announced.isdecimal() and len(announced) <= 19 and int(announced) <= limit:
+            body = await _read_body(receive, limit)
+        if body is None:
+            raise PayloadTooLarge(f"A body may have at most {limit} bytes.")
+        if not scope["path"].startswith(_WEBHOOKS):
+            check_body(body, headers)
+        return body
+
+    def _decorated(self, send: Send, exchange: _Exchange) -> Send:
+        async def decorated(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                exchange.status = message["status"]
+                exchange.answered = True
+                message["headers"] = self._headers(exchange, message.get("headers", ()))
+            await send(message)
+
+        return decorated
+
+    def _headers(self, exchange: _Exchange, own: Iterable[RawHeader]) -> list[RawHeader]:
+        headers = [*own, *_SECURITY_HEADERS, (_REQUEST_ID_HEADER, exchange.request_id.encode())]
+        if all(name != _POLICY[0] for name, _ in headers):  # A page for people brings its own.
+            headers.append(_POLICY)
+        if self._context.hsts_seconds:
+            value = f"max-age={self._context.hsts_seconds}"
+            headers.append((b"strict-transport-security", value.encode()))
+        return headers
 
     def _account(self, exchange: _Exchange) -> None:
         seconds = time.perf_counter() - exchange.started
@@ -150,19 +183,3 @@ def _replay(body: bytes, receive: Receive) -> Receive:
         return {"type": "http.request", "body": body, "more_body": False}
 
     return replay
-
-
-def _decorated(send: Send, exchange: _Exchange) -> Send:
-    async def decorated(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            exchange.status = message["status"]
-            exchange.answered = True
-            page = exchange.scope["path"].startswith(_PAGES)
-            message["headers"] = [
-                *message.get("headers", ()),
-                *(_PAGE_HEADERS if page else _ANSWER_HEADERS),
-                (_REQUEST_ID_HEADER, exchange.request_id.encode()),
-            ]
-        await send(message)
-
-    return decorated

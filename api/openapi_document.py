@@ -29,8 +29,20 @@ JSON_MEDIA_TYPE = "application/json"
 _REFERENCE = "#/components/schemas/"
 _SECURITY_SCHEME = "ApiKey"
 # What any request may be answered with, before its route is asked.
-_FOR_EVERYONE = ("payload_too_large", "internal_error")
-_FOR_KEYS = ("unauthenticated", "invalid_request", "card_number_refused", "unavailable")
+_FOR_EVERYONE = (
+    "host_not_allowed",
+    "payload_too_large",
+    "uri_too_long",
+    "invalid_request",
+    "headers_too_large",
+    "internal_error",
+)
+_FOR_KEYS = (
+    "unauthenticated",
+    "unsupported_media_type",
+    "card_number_refused",
+    "unavailable",
+)
 _FOR_IDEMPOTENCY_KEYS = ("idempotency_key_in_use", "idempotency_key_reused")
 
 

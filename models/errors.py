@@ -9,7 +9,11 @@ AbonoError                      status, stable code, title; rendered as an RFC 9
 ├── NotFound                    404  also what another tenant's object looks like
 ├── Conflict                    409  the object's state refuses the command
 ├── PaymentRefused              402  the customer's instrument was refused
+├── HostNotAllowed              400  the Host header names a host that this API does not answer to
 ├── PayloadTooLarge             413
+├── UriTooLong                  414
+├── UnsupportedMediaType        415  the body is not sent as JSON
+├── HeadersTooLarge             431
 └── Unavailable                 503  nothing was stored: send it again
 
 A provider that fails is no error here but an outcome (`models.outcomes`), and a bug is no AbonoError at all.
@@ -97,6 +101,30 @@ class PayloadTooLarge(AbonoError):
     status = 413
     default_code = "payload_too_large"
     title = "The request body is too large"
+
+
+class HostNotAllowed(AbonoError):
+    status = 400
+    default_code = "host_not_allowed"
+    title = "Unknown host"
+
+
+class UriTooLong(AbonoError):
+    status = 414
+    default_code = "uri_too_long"
+    title = "The address is too long"
+
+
+class UnsupportedMediaType(AbonoError):
+    status = 415
+    default_code = "unsupported_media_type"
+    title = "The body is not JSON"
+
+
+class HeadersTooLarge(AbonoError):
+    status = 431
+    default_code = "headers_too_large"
+    title = "The request headers are too large"
 
 
 class Unavailable(AbonoError):

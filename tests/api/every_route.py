@@ -182,6 +182,7 @@ PUBLIC = {
     ("GET", "/healthz"),
     ("GET", "/readyz"),
     ("GET", "/metrics"),
+    ("GET", "/errors/{code}"),
 }
 # A path parameter that names nothing of a tenant's.
 SHARED = {"name": "stripe"}

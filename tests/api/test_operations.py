@@ -101,7 +101,7 @@ def test_requests_have_examples_that_are_valid(document: dict[str, Any]) -> None
 async def test_the_documentation_can_be_read_by_people(api: Api) -> None:
     page = await api.anyone.get("/docs")
     assert page.status_code == 200
-    assert "content-security-policy" not in page.headers
+    assert "swagger-ui" in page.text
 
 
 async def test_the_server_is_made_from_settings_with_nothing_there() -> None:
