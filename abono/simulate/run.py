@@ -11,6 +11,7 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from temporalio.runtime import LoggingConfig, Runtime, TelemetryConfig, TelemetryFilter
 
 from abono.dev.postgres import running_postgres
 from abono.migrate import upgrade
@@ -52,8 +53,12 @@ class OneDatabase:
 
 async def simulate(options: Options, console: Console) -> int:
     """Play the lives; the exit code is 1 when an invariant did not hold."""
-    # Faults are meant to happen: what activities say about them is not news here.
+    # Faults are meant to happen: what activities say about them is not news here, nor what the skipping
+    # server cannot do.
     logging.getLogger("temporalio").setLevel(logging.CRITICAL)
+    quiet = TelemetryFilter(core_level="ERROR", other_level="ERROR")
+    telemetry = TelemetryConfig(logging=LoggingConfig(filter=quiet))
+    Runtime.set_default(Runtime(telemetry=telemetry), error_if_already_set=False)
     lives = plan_lives(options.seed, options.subscriptions, options.years)
     outages = plan_outages(options.seed, options.years) if options.faults else []
     with tempfile.TemporaryDirectory(prefix="abono-simulate-") as folder:
