@@ -63,6 +63,7 @@ async def make_context(settings: Settings) -> ApiContext:
         body_max_bytes=settings.body_max_bytes,
         trusted_hosts=settings.trusted_hosts,
         hsts_seconds=settings.hsts_seconds,
+        requests_per_minute=settings.requests_per_minute,
         storefront=storefront,
         closers=[providers.aclose, storefront.geolocator.aclose, engine.dispose],
     )

@@ -9,6 +9,7 @@ import asyncio
 import os
 import sys
 from collections.abc import Coroutine
+from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
@@ -179,11 +180,17 @@ def doctor() -> int:
 def create_key(
     application: Annotated[str, typer.Option(help="Name of the calling application; new or known")],
     scope: Annotated[list[str] | None, typer.Option(help="A scope; repeat for several")] = None,
+    expires_in_days: Annotated[
+        int | None, typer.Option(min=1, max=36_500, help="It stops by itself then")
+    ] = None,
+    requests_per_minute: Annotated[
+        int | None, typer.Option(min=1, help="A limit of its own, instead of the usual one")
+    ] = None,
 ) -> None:
     """Make an API key, by default for billing alone. It is shown once and kept only as a hash."""
     import abono.keys
-    from abono.dev.errors import DevError
     from abono.dev.services import KEY_SCOPES
+    from api.clock import now
 
     settings = _settings()
     made = abono.keys.create_key(
@@ -191,7 +198,36 @@ def create_key(
         application_name=application,
         scopes=scope or KEY_SCOPES["api_key"],
         pepper=settings.api_key_pepper.get_secret_value(),
+        expires_at=now() + timedelta(days=expires_in_days) if expires_in_days else None,
+        requests_per_minute=requests_per_minute,
     )
+    _show_key(made)
+
+
+@keys.command("rotate")
+def rotate_key(
+    key_id: Annotated[str, typer.Argument(help="Id or prefix, as `abono keys list` shows them")],
+    overlap_hours: Annotated[
+        float, typer.Option(min=0, max=8760, help="How long the old key still works")
+    ] = 24,
+) -> None:
+    """Make a key that may do the same, and have the old one end after the overlap."""
+    import abono.keys
+
+    settings = _settings()
+    made = abono.keys.rotate_key(
+        settings.database_url,
+        key_id,
+        overlap=timedelta(hours=overlap_hours),
+        pepper=settings.api_key_pepper.get_secret_value(),
+    )
+    _show_key(made)
+
+
+def _show_key(made: Coroutine[Any, Any, str]) -> None:
+    """On stdout, alone, so that it can be piped into a vault."""
+    from abono.dev.errors import DevError
+
     try:
         typer.echo(asyncio.run(made))
     except ValueError as problem:
@@ -200,7 +236,7 @@ def create_key(
 
 @keys.command("list")
 def list_keys() -> None:
-    """Show every key's id, application, scopes and state (never the key)."""
+    """Show every key's id, application, scopes, state and last use (never the key)."""
     import abono.keys
 
     for key in asyncio.run(abono.keys.list_keys(_settings().database_url)):

@@ -1,4 +1,4 @@
-"""API keys of the calling applications: made, listed, switched off. Kept as keyed hashes only."""
+"""API keys of the calling applications: made, listed, rotated, switched off. Kept as keyed hashes only."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import secrets
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import func, or_, select, update
+from sqlalchemy import ColumnElement, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -33,6 +33,8 @@ class KeyInfo:
     created_at: datetime
     expires_at: datetime | None
     revoked_at: datetime | None
+    last_used_at: datetime | None
+    requests_per_minute: int | None
 
     @property
     def state(self) -> str:
@@ -41,8 +43,20 @@ class KeyInfo:
         return "expired" if self.expires_at is not None and self.expires_at <= now() else "active"
 
     def __str__(self) -> str:
-        scopes = ",".join(self.scopes)
-        return f"{self.id}  {self.prefix}…  {self.application}  {scopes}  {self.state}"
+        parts = [
+            str(self.id),
+            f"{self.prefix}…",
+            self.application,
+            ",".join(self.scopes),
+            self.state,
+        ]
+        if self.state == "active" and self.expires_at is not None:
+            parts.append(f"until {self.expires_at:%Y-%m-%d %H:%M} UTC")
+        if self.requests_per_minute is not None:
+            parts.append(f"{self.requests_per_minute}/min")
+        used = self.last_used_at
+        parts.append(f"used {used:%Y-%m-%d %H:%M} UTC" if used else "never used")
+        return "  ".join(parts)
 
 
 async def create_key(
@@ -52,26 +66,61 @@ async def create_key(
     scopes: Sequence[str],
     pepper: str | None = None,
     expires_at: datetime | None = None,
+    requests_per_minute: int | None = None,
 ) -> str:
     """A new key of the application, which is made when it is new. Returned once, never again.
 
-    `pepper` is the settings' own when left out. Raises ValueError for an unknown scope.
+    `pepper` is the settings' own when left out. Raises ValueError for an unknown scope and a name that is
+    empty.
     """
     _check_scopes(scopes)
-    key = KEY_PREFIX + secrets.token_urlsafe(KEY_BYTES)
+    if not application_name.strip():
+        raise ValueError("An application needs a name.")
+    key, row = _new_key(pepper)
+    row.scopes, row.expires_at = list(scopes), expires_at
+    row.requests_per_minute = requests_per_minute
     async with _database(database_url) as session:
-        session.add(
-            ApiKey(
-                id=new_id(),
-                application_id=await _application_id(session, application_name),
-                prefix=key[:KEY_PREFIX_LENGTH],
-                key_hash=hash_key(key, pepper or Settings().api_key_pepper.get_secret_value()),
-                scopes=list(scopes),
-                created_at=now(),
-                expires_at=expires_at,
-            )
-        )
+        row.application_id = await _application_id(session, application_name.strip())
+        session.add(row)
     return key
+
+
+async def rotate_key(
+    database_url: str, key_id: str, *, overlap: timedelta, pepper: str | None = None
+) -> str:
+    """A new key that may do what the old one may. The old one works for as long as `overlap` still, if it
+    does not expire before. Raises ValueError unless exactly one key that is on has the id or prefix."""
+    key, row = _new_key(pepper)
+    async with _database(database_url) as session:
+        statement = select(ApiKey).where(*_on(key_id)).with_for_update()
+        found = (await session.scalars(statement)).all()
+        if len(found) != 1:
+            raise ValueError(
+                f"More than one key has the prefix {key_id}: name it by its id."
+                if found
+                else f"No key that is on has the id or prefix {key_id}."
+            )
+        [old] = found
+        lifetime = old.expires_at - old.created_at if old.expires_at is not None else None
+        row.application_id, row.scopes = old.application_id, old.scopes
+        row.requests_per_minute = old.requests_per_minute
+        row.expires_at = row.created_at + lifetime if lifetime is not None else None
+        ends_at = row.created_at + overlap
+        old.expires_at = min(old.expires_at, ends_at) if old.expires_at is not None else ends_at
+        session.add(row)
+    return key
+
+
+def _new_key(pepper: str | None) -> tuple[str, ApiKey]:
+    """A key and its row, which still lacks whose it is and what it may do."""
+    key = KEY_PREFIX + secrets.token_urlsafe(KEY_BYTES)
+    row = ApiKey(
+        id=new_id(),
+        prefix=key[:KEY_PREFIX_LENGTH],
+        key_hash=hash_key(key, pepper or Settings().api_key_pepper.get_secret_value()),
+        created_at=now(),
+    )
+    return key, row
 
 
 async def list_keys(database_url: str) -> list[KeyInfo]:
@@ -91,6 +140,8 @@ async def list_keys(database_url: str) -> list[KeyInfo]:
                 created_at=key.created_at,
                 expires_at=key.expires_at,
                 revoked_at=key.revoked_at,
+                last_used_at=key.last_used_at,
+                requests_per_minute=key.requests_per_minute,
             )
             for key, name in await session.execute(statement)
         ]
@@ -98,17 +149,26 @@ async def list_keys(database_url: str) -> list[KeyInfo]:
 
 async def revoke_key(database_url: str, key_id: str) -> bool:
     """Switch a key off, by its id or its prefix; False when no key that is on has it."""
-    named = [ApiKey.prefix == key_id]
-    with suppress(ValueError):
-        named.append(ApiKey.id == UUID(key_id))
     statement = (
         update(ApiKey)
-        .where(or_(*named), ApiKey.revoked_at.is_(None))
+        .where(*_named(key_id), ApiKey.revoked_at.is_(None))
         .values(revoked_at=func.now())
         .returning(ApiKey.id)
     )
     async with _database(database_url) as session:
         return bool((await session.scalars(statement)).all())
+
+
+def _named(key_id: str) -> list[ColumnElement[bool]]:
+    """The condition that a key has this id or prefix."""
+    with suppress(ValueError):
+        return [ApiKey.id == UUID(key_id)]
+    return [ApiKey.prefix == key_id]
+
+
+def _on(key_id: str) -> list[ColumnElement[bool]]:
+    alive = or_(ApiKey.expires_at.is_(None), ApiKey.expires_at > func.now())
+    return [*_named(key_id), ApiKey.revoked_at.is_(None), alive]
 
 
 def _check_scopes(scopes: Sequence[str]) -> None:

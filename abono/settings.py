@@ -138,6 +138,12 @@ class Settings(BaseSettings):
         alias="ABONO_TRUSTED_HOSTS",
         description="Names in the Host header that the API answers to; none: any",
     )
+    requests_per_minute: int = Field(
+        6000,
+        alias="ABONO_REQUESTS_PER_MINUTE",
+        ge=0,
+        description="What a key may ask of one API process; 0: as much as it likes",
+    )
     hsts_seconds: int = Field(31_536_000, alias="ABONO_HSTS_SECONDS", ge=0)
     log_level: str = Field("INFO", alias="ABONO_LOG_LEVEL")
     home: Path = Field(Path(".abono"), alias="ABONO_HOME")

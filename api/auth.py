@@ -62,7 +62,8 @@ async def authenticate(
     context: Context,
     credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
 ) -> Principal:
-    """Raises Unauthenticated for a key that is missing, unknown, expired or revoked: all alike."""
+    """Raises Unauthenticated for a key that is missing, unknown, expired or revoked: all alike. Raises
+    RateLimited for one that is used too much."""
     if credentials is None or len(credentials.credentials) > _KEY_LENGTH_MAX:
         raise _unauthenticated()
     key_hash = hash_key(credentials.credentials, context.pepper)
@@ -73,9 +74,10 @@ async def authenticate(
     )
     async with context.sessions() as session:
         row = await session.scalar(statement)
-    if row is None:
-        raise _unauthenticated()
-    request.state.key_prefix = row.prefix
+        if row is None:
+            raise _unauthenticated()
+        request.state.rate_limit = context.key_uses.count(row, context.requests_per_minute)
+        await context.key_uses.note(session, row)
     return Principal(row.application_id, f"key:{row.prefix}", frozenset(row.scopes))
 
 

@@ -13,6 +13,7 @@ from temporalio.client import Client
 
 from api.doorbell import Doorbell
 from api.inbox import Inbox
+from api.key_uses import KeyUses
 from api.metrics import Metrics
 from api.storefront import Storefront
 from models.storage.engine import Sessions
@@ -34,6 +35,7 @@ class ApiContext:
     body_max_bytes: int = 1_048_576
     trusted_hosts: tuple[str, ...] = ()  # Lower case, without a port; none means any.
     hsts_seconds: int = 0
+    requests_per_minute: int = 0  # Of a key that has no limit of its own; 0 is none.
     # A POST answers within 10 s (the promise of the API); this leaves 2 s for the database.
     response_wait_seconds: float = 8.0
     dispatch: bool = True
@@ -41,6 +43,7 @@ class ApiContext:
     storefront: Storefront = field(default_factory=Storefront)
     metrics: Metrics = field(default_factory=Metrics)
     doorbell: Doorbell = field(default_factory=Doorbell)
+    key_uses: KeyUses = field(default_factory=KeyUses)
     inbox: Inbox = field(init=False)
 
     def __post_init__(self) -> None:

@@ -127,6 +127,8 @@ class EdgeMiddleware:
         if self._context.hsts_seconds:
             value = f"max-age={self._context.hsts_seconds}"
             headers.append((b"strict-transport-security", value.encode()))
+        told: dict[str, str] = exchange.scope.get("state", {}).get("rate_limit", {})
+        headers += [(name.lower().encode(), value.encode()) for name, value in told.items()]
         return headers
 
     def _account(self, exchange: _Exchange) -> None:

@@ -40,6 +40,7 @@ _FOR_EVERYONE = (
 _FOR_KEYS = (
     "unauthenticated",
     "unsupported_media_type",
+    "rate_limited",
     "card_number_refused",
     "unavailable",
 )

@@ -13,6 +13,7 @@ AbonoError                      status, stable code, title; rendered as an RFC 9
 ├── PayloadTooLarge             413
 ├── UriTooLong                  414
 ├── UnsupportedMediaType        415  the body is not sent as JSON
+├── RateLimited                 429  too many requests with one key
 ├── HeadersTooLarge             431
 └── Unavailable                 503  nothing was stored: send it again
 
@@ -119,6 +120,12 @@ class UnsupportedMediaType(AbonoError):
     status = 415
     default_code = "unsupported_media_type"
     title = "The body is not JSON"
+
+
+class RateLimited(AbonoError):
+    status = 429
+    default_code = "rate_limited"
+    title = "Too many requests"
 
 
 class HeadersTooLarge(AbonoError):

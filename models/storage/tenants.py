@@ -35,6 +35,8 @@ class ApiKey(Base):
     created_at: Mapped[datetime]
     expires_at: Mapped[datetime | None]
     revoked_at: Mapped[datetime | None]
+    requests_per_minute: Mapped[int | None]  # Its own limit; none: the installation's.
+    last_used_at: Mapped[datetime | None]  # To the minute, or so.
 
 
 class Organization(Base):
