@@ -223,7 +223,7 @@ async def test_a_subscription_that_is_just_being_opened_keeps_its_card(shop: Sho
 async def test_a_provider_that_is_away_is_told_later(shop: Shop) -> None:
     method = await shop.card()
     shop.fault("payment_methods.detach", FaultMode.DOWN)
-    shop.api.context.response_wait_seconds = 0.5
+    shop.api.context.response_wait_seconds = 2.0  # Long enough to note it, and nobody else answers.
     answer = await shop.delete(method)
     assert (answer.status_code, answer.json()["status"]) == (202, "detached")
     assert shop.is_kept(method)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from datetime import UTC, datetime, timedelta
 
-import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from sqlalchemy import update
 
@@ -50,7 +49,10 @@ async def test_fallbacks_are_counted_by_providers_and_reason_for_all_tenants(api
     name = 'abono_fallbacks_total{attempted_provider="%s",fallback_provider="stripe",reason="%s"}'
     assert found[name % ("conekta", "timeout")] == 2
     assert found[name % ("polar", "api_error")] == 1
-    assert await figures(api) == pytest.approx(found, rel=0.5), "another replica says the same"
+    again = await figures(api)
+    for one in (found, again):
+        assert one.pop("abono_ledger_figures_age_seconds") < 60
+    assert again == found, "another replica says the same"
 
 
 async def test_tries_are_counted_by_provider_instrument_and_outcome(api: Api) -> None:
