@@ -18,7 +18,8 @@ with workflow.unsafe.imports_passed_through():
     from models.plan_change import Offer, Proration, period_line, settle_lines
     from models.states import InvoiceStatus
     from models.subscription import BillingPolicy, OpenInvoice, PendingChange
-    from workflows.desk import ENGINE_ACTOR, Desk
+    from workflows.desk import Desk
+    from workflows.step_changes import ENGINE_ACTOR
 
 PLAN_CHANGE, INVOICE_CREDIT = "plan_change", "invoice"
 

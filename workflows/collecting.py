@@ -23,9 +23,10 @@ with workflow.unsafe.imports_passed_through():
     from models.outcomes import FallbackReason
     from models.states import InvoiceStatus, SubscriptionEvent
     from models.subscription import OpenInvoice
-    from workflows.desk import ENGINE_ACTOR, Desk
+    from workflows.desk import Desk
     from workflows.options import RECORD_RETRY, RECORD_TIMEOUT, provider_attributes
     from workflows.resolve_attempt import ResolveAttemptWorkflow
+    from workflows.step_changes import ENGINE_ACTOR
 
 FIRST_INVOICE = "first-invoice"
 # An attempt that a dying worker left half done was undone, and the provider answered while we did so: it is

@@ -16,12 +16,11 @@ from temporalio import workflow
 with workflow.unsafe.imports_passed_through():
     from activities.signatures import AttemptResult
     from models.cash_rules import MoneyAction, SpareMoney, rule_for
-    from models.disputes import risk_of
-    from models.dunning import MESSAGE_BY_CLASS, access_until, collection
+    from models.dunning import access_until
     from models.explaining import Doubt
     from models.ids import derived_id
     from models.moments import Moment, next_moment, paid_until, reminder_at
-    from models.outcomes import FallbackReason, OutcomeClass, ProviderName
+    from models.outcomes import OutcomeClass, ProviderName
     from models.plan_change import Offer
     from models.settlement import Settlement
     from models.snapshots import Capture
@@ -36,30 +35,21 @@ with workflow.unsafe.imports_passed_through():
     from models.subscription import (
         APPLIED_EVENT_IDS_MAX,
         COUNTED_CHARGE_IDS_MAX,
-        AppliedEvent,
         AttemptProjection,
-        AuditProjection,
         BillingPolicy,
         CreditProjection,
-        FallbackProjection,
         InvoiceProjection,
         OpenInvoice,
-        OutboundProjection,
-        PaymentProjection,
-        PendingChange,
         ProjectionBatch,
         RefundProjection,
         ReminderKind,
         ReminderProjection,
-        SubscriptionProjection,
         SubscriptionState,
         SubscriptionTerms,
     )
+    from models.subscription_row import subscription_row
     from workflows.options import PLAN_KEY, call_record, moved_attributes
-
-ENGINE_ACTOR = "engine"
-# The kind of a payment that an operator booked.
-OUT_OF_BAND = "out_of_band"
+    from workflows.step_changes import CAPTURE, ENGINE_ACTOR, OUT_OF_BAND, StepChanges
 
 OUTBOUND_BY_STATUS: dict[SubscriptionStatus, str] = {
     SubscriptionStatus.TRIALING: "subscription.trialing",
@@ -71,7 +61,7 @@ OUTBOUND_BY_STATUS: dict[SubscriptionStatus, str] = {
 }
 
 
-class Desk:
+class Desk(StepChanges):
     """State plus the changes of the step at hand. Nothing here waits but `commit`."""
 
     def __init__(self, terms: SubscriptionTerms, state: SubscriptionState) -> None:
@@ -81,19 +71,13 @@ class Desk:
         # While the provider is asked what became of an attempt. Not in the state: it ends with the run.
         self.doubt: Doubt | None = None
         self.on_doubt: Callable[[], None] = lambda: None
-        self._clear()
+        super().__init__()
 
     def _clear(self) -> None:
+        super()._clear()
         self._invoices: dict[UUID, InvoiceProjection] = {}
-        self._attempts: list[AttemptProjection] = []
-        self._payments: list[PaymentProjection] = []
-        self._fallbacks: list[FallbackProjection] = []
-        self._audit: list[AuditProjection] = []
-        self._outbound: list[OutboundProjection] = []
-        self._applied: list[AppliedEvent] = []
         self._credits: list[CreditProjection] = []
         self._refunds: list[RefundProjection] = []
-        self._touched = False
 
     @property
     def over(self) -> bool:
@@ -113,11 +97,14 @@ class Desk:
         self.doubt = Doubt(provider, workflow.now()) if provider is not None else None
         self.on_doubt()
 
-    # What changed -----------------------------------------------------------------------------
+    def _told_of(self) -> dict[str, str]:
+        return {
+            "subscription_id": str(self.terms.subscription_id),
+            "organization_id": str(self.terms.organization_id),
+            "status": str(self.state.status),
+        }
 
-    def touch(self) -> None:
-        """The row itself changed; `commit` has something to write."""
-        self._touched = True
+    # What changed -----------------------------------------------------------------------------
 
     def move(self, event: SubscriptionEvent, actor: str = ENGINE_ACTOR, **data: Any) -> bool:
         """Change the status by the table; a move that the table lacks is a stale event, not ours. `data`
@@ -157,30 +144,6 @@ class Desk:
         """Credit that an invoice gives, or takes (negative); nothing is no entry."""
         if amount_minor:
             self.credit(amount_minor, self.terms.currency, reason, invoice_id=invoice_id)
-
-    def audit(self, actor: str, action: str, before: dict[str, Any], after: dict[str, Any]) -> None:
-        self._audit.append(
-            AuditProjection(
-                id=workflow.uuid7(), actor=actor, action=action, before=before, after=after
-            )
-        )
-        self.touch()
-
-    def emit(self, type_: str, **data: Any) -> None:
-        """Tell the app."""
-        self._outbound.append(
-            OutboundProjection(
-                id=workflow.uuid7(),
-                type=type_,
-                data={
-                    "subscription_id": str(self.terms.subscription_id),
-                    "organization_id": str(self.terms.organization_id),
-                    "status": str(self.state.status),
-                    **data,
-                },
-            )
-        )
-        self.touch()
 
     def invoice_row(
         self, invoice: OpenInvoice, status: InvoiceStatus, **changes: Any
@@ -301,6 +264,19 @@ class Desk:
         )
         self.touch()
 
+    def _payment(
+        self,
+        invoice_id: UUID,
+        attempt_id: UUID | None,
+        provider: ProviderName | None,
+        capture: Capture,
+        applied_minor: int,
+        kind: str = CAPTURE,
+    ) -> UUID:
+        counted = [*self.state.counted_charge_ids, capture.provider_charge_id]
+        self.state.counted_charge_ids = counted[-COUNTED_CHARGE_IDS_MAX:]
+        return super()._payment(invoice_id, attempt_id, provider, capture, applied_minor, kind)
+
     def outside_payment(self, invoice_id: UUID, capture: Capture) -> None:
         """Write down money that no provider saw: in our ledger, in no provider's book."""
         self._payment(invoice_id, None, None, capture, capture.amount_minor, OUT_OF_BAND)
@@ -310,66 +286,10 @@ class Desk:
         counted = set(self.state.counted_charge_ids)
         return [capture for capture in captures if capture.provider_charge_id not in counted]
 
-    def _payment(
-        self,
-        invoice_id: UUID,
-        attempt_id: UUID | None,
-        provider: ProviderName | None,
-        capture: Capture,
-        applied_minor: int,
-        kind: str = "capture",
-    ) -> UUID:
-        counted = [*self.state.counted_charge_ids, capture.provider_charge_id]
-        self.state.counted_charge_ids = counted[-COUNTED_CHARGE_IDS_MAX:]
-        id_ = workflow.uuid7()
-        self._payments.append(
-            PaymentProjection(
-                id=id_,
-                invoice_id=invoice_id,
-                attempt_id=attempt_id,
-                provider=provider,
-                provider_charge_id=capture.provider_charge_id,
-                kind=kind,
-                amount_minor=capture.amount_minor,
-                applied_minor=applied_minor,
-                currency=capture.currency,
-                occurred_at=capture.captured_at,
-            )
-        )
-        self.touch()
-        return id_
-
-    def fallback(
-        self,
-        attempted: ProviderName,
-        instead: ProviderName,
-        reason: FallbackReason,
-        invoice_id: UUID | None,
-    ) -> None:
-        self._fallbacks.append(
-            FallbackProjection(
-                id=workflow.uuid7(),
-                invoice_id=invoice_id,
-                attempted_provider=attempted,
-                fallback_provider=instead,
-                reason=str(reason),
-                timestamp=workflow.now(),
-            )
-        )
-        self.emit(
-            "payment.fallback",
-            attempted_provider=str(attempted),
-            fallback_provider=str(instead),
-            reason=str(reason),
-        )
-
     def acknowledge(self, event_ids: Sequence[UUID], disposition: str) -> None:
-        """Inbox rows that this step has dealt with."""
-        self._applied += [AppliedEvent(id=id_, disposition=disposition) for id_ in event_ids]
+        super().acknowledge(event_ids, disposition)
         kept = [*self.state.applied_event_ids, *event_ids]
         self.state.applied_event_ids = kept[-APPLIED_EVENT_IDS_MAX:]
-        if event_ids:
-            self.touch()
 
     def close_attempt(self, invoice: OpenInvoice, result: AttemptResult) -> None:
         """The invoice's open attempt came to its end."""
@@ -409,7 +329,7 @@ class Desk:
         batch = ProjectionBatch(
             application_id=self.terms.application_id,
             organization_id=self.terms.organization_id,
-            subscription=self._row(),
+            subscription=subscription_row(self.terms, self.state),
             invoices=list(self._invoices.values()),
             attempts=self._attempts,
             payments=self._payments,
@@ -437,81 +357,6 @@ class Desk:
         id_ = self.id_for(f"renewal#{end.isoformat()}", due_at)
         kind = ReminderKind.TRIAL_END if trial else ReminderKind.RENEWAL
         return [ReminderProjection(id=id_, kind=kind, due_at=due_at, valid_for=end)]
-
-    def _row(self) -> SubscriptionProjection:
-        state, moment = self.state, self.next_moment()
-        return SubscriptionProjection(
-            id=self.terms.subscription_id,
-            version=state.version,
-            status=state.status,
-            provider=state.provider,
-            provider_subscription_id=state.provider_subscription_id,
-            provider_customer_id=state.provider_customer_id,
-            payment_method_id=state.payment_method_id,
-            current_period_start=state.current_period_start,
-            current_period_end=state.current_period_end,
-            paid_ahead_until=state.paid_ahead_until,
-            trial_end=state.trial_end,
-            cancel_at_period_end=state.cancel_at_period_end,
-            canceled_at=state.canceled_at,
-            paused_at=state.paused_at,
-            resume_at=state.resume_at if state.is_held else None,
-            access_until=state.access_until,
-            pending_change=_pending_change(state, self.over),
-            collection=_collection(self.terms, state),
-            risk=risk_of(state),
-            plan_id=self.terms.plan_id,
-            billing_interval=self.terms.billing_interval,
-            quantity=self.terms.quantity,
-            amount_minor=self.terms.amount_minor,
-            credit_minor=state.credit_minor,
-            next_step=str(moment.step) if moment else None,
-            next_step_at=moment.at if moment else None,
-        )
-
-
-def _collection(terms: SubscriptionTerms, state: SubscriptionState) -> dict[str, Any] | None:
-    found = collection(terms, state)
-    if found is None or state.invoice is None:
-        return None
-    decline = state.invoice.last_decline
-    return {
-        "attempts_made": found.attempts_made,
-        "attempts_left": found.attempts_left,
-        "next_attempt_at": found.next_attempt_at.isoformat() if found.next_attempt_at else None,
-        "last_decline": decline
-        and {
-            "class": str(decline.decline_class),
-            "code": decline.code,
-            "message": MESSAGE_BY_CLASS[decline.decline_class],
-        },
-        "ends_at": found.ends_at.isoformat() if found.ends_at else None,
-    }
-
-
-def _pending_change(state: SubscriptionState, over: bool) -> dict[str, Any] | None:
-    if over:
-        return None
-    if state.cancel_requested:
-        return {"type": "cancel", "at": None}
-    end = paid_until(state)
-    if state.cancel_at_period_end and end is not None:
-        return {"type": "cancel", "at": end.isoformat()}
-    change = _waiting_change(state.change) if state.change is not None else None
-    if state.pause_at is not None:
-        # Both come with the period's end, the change first.
-        both = {"change": change} if change is not None else {}
-        return {"type": "pause", "at": state.pause_at.isoformat(), **both}
-    return change
-
-
-def _waiting_change(change: PendingChange) -> dict[str, Any]:
-    return {
-        "type": "change",
-        "at": change.at.isoformat() if change.at is not None else None,
-        "invoice_id": str(change.invoice_id) if change.invoice_id is not None else None,
-        **change.offer.model_dump(mode="json", exclude={"plan_name"}),
-    }
 
 
 def paid_at(now: datetime, captures: Sequence[Capture]) -> datetime:

@@ -9,8 +9,9 @@ with workflow.unsafe.imports_passed_through():
     from models.disputes import note_dispute, risk_of
     from models.subscription import OnDispute
     from workflows.collecting import BillingClockSteps
-    from workflows.desk import ENGINE_ACTOR, Desk
+    from workflows.desk import Desk
     from workflows.options import RISK_KEY
+    from workflows.step_changes import ENGINE_ACTOR
 
 
 async def answer_dispute(desk: Desk, clock: BillingClockSteps, news: DisputeNews) -> None:

@@ -19,10 +19,11 @@ with workflow.unsafe.imports_passed_through():
     from workflows import dunning, pausing
     from workflows.changing import EngineChanges
     from workflows.collecting import choose_route, give_up, new_invoice, try_elsewhere
-    from workflows.desk import ENGINE_ACTOR, Desk
+    from workflows.desk import Desk
     from workflows.engine_money import EngineMoney
     from workflows.engine_periods import EnginePeriods
     from workflows.engine_slips import EngineSlips
+    from workflows.step_changes import ENGINE_ACTOR
 
 
 class EngineClock:

@@ -39,10 +39,11 @@ with workflow.unsafe.imports_passed_through():
         resolve,
         try_elsewhere,
     )
-    from workflows.desk import ENGINE_ACTOR, Desk
+    from workflows.desk import Desk
     from workflows.options import call_attempt, call_subscription
     from workflows.provider_changing import ProviderChanges
     from workflows.provider_following import UNPAID, ProviderFollower
+    from workflows.step_changes import ENGINE_ACTOR
 
 UNPAID_STATUSES = frozenset({SubscriptionStatus.INCOMPLETE, SubscriptionStatus.PAST_DUE})
 

@@ -53,6 +53,7 @@ with workflow.unsafe.imports_passed_through():
     )
     from workflows.pending_payment import LOOK_AGAIN, PendingPaymentWorkflow
     from workflows.purchase_desk import PurchaseDesk
+    from workflows.step_changes import ENGINE_ACTOR
 
 # The longest that Stripe keeps a page open, and what Polar always takes.
 PAGE_LIFETIME = timedelta(hours=24)
@@ -151,6 +152,7 @@ class PurchaseWorkflow:
         )
         refused = {refusal.provider: refusal.code for refusal in decision.refusals}
         desk.audit(
+            ENGINE_ACTOR,
             "route.chosen",
             {},
             {
@@ -161,7 +163,7 @@ class PurchaseWorkflow:
         )
         if decision.candidates and refused.get(decision.preferred) == "provider_not_configured":
             reason = FallbackReason.PROVIDER_NOT_CONFIGURED
-            desk.fallback(decision.preferred, decision.candidates[0], reason, tried=False)
+            desk.fallback(decision.preferred, decision.candidates[0], reason, None)
         return list(decision.candidates)
 
     async def _collect(self, candidates: list[ProviderName]) -> PendingPaymentResult:
@@ -194,7 +196,9 @@ class PurchaseWorkflow:
                 # The attempt is closed; `_settle` and the next round find it so.
                 await self._desk.commit()
                 return news.model_copy(update={"event_ids": []})
-            self._desk.fallback(provider, candidates[asked], attempt.fallback_reason, tried=True)
+            self._desk.fallback(
+                provider, candidates[asked], attempt.fallback_reason, self._desk.invoice_id
+            )
 
     async def _try(self, provider: ProviderName) -> PendingPaymentResult:
         desk, now = self._desk, workflow.now()

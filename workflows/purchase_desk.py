@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
-from uuid import UUID
 
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
     from activities.signatures import AttemptResult, Records
-    from models.outcomes import FallbackReason, OutcomeClass, ProviderName
+    from models.outcomes import OutcomeClass, ProviderName
     from models.purchase import (
         BenefitsDue,
         PurchaseBatch,
@@ -23,18 +20,14 @@ with workflow.unsafe.imports_passed_through():
     from models.settlement import Settlement
     from models.states import InvoiceStatus
     from models.subscription import (
-        AppliedEvent,
         AttemptProjection,
-        AuditProjection,
-        FallbackProjection,
         InvoiceProjection,
-        OutboundProjection,
-        PaymentProjection,
     )
     from workflows.options import RECORD_RETRY, RECORD_TIMEOUT
+    from workflows.step_changes import ENGINE_ACTOR, StepChanges
 
 
-class PurchaseDesk:
+class PurchaseDesk(StepChanges):
     """Nothing here waits but `commit`."""
 
     def __init__(self, terms: PurchaseTerms) -> None:
@@ -47,17 +40,19 @@ class PurchaseDesk:
         self.opened_at = workflow.now()
         # A version is written before the next one is made up: the guard of the rows drops older ones.
         self._lock = asyncio.Lock()
-        self._clear()
+        super().__init__()
 
     def _clear(self) -> None:
+        super()._clear()
         self._invoices: list[InvoiceProjection] = []
-        self._attempts: list[AttemptProjection] = []
-        self._payments: list[PaymentProjection] = []
-        self._fallbacks: list[FallbackProjection] = []
-        self._audit: list[AuditProjection] = []
-        self._outbound: list[OutboundProjection] = []
-        self._applied: list[AppliedEvent] = []
         self._benefits: BenefitsDue | None = None
+
+    def _told_of(self) -> dict[str, str]:
+        return {
+            "purchase_id": str(self.terms.purchase_id),
+            "organization_id": str(self.terms.organization_id),
+            "status": str(self.status),
+        }
 
     def invoice_row(
         self,
@@ -84,32 +79,8 @@ class PurchaseDesk:
     def benefits(self, due: BenefitsDue) -> None:
         self._benefits = due
 
-    def audit(
-        self, action: str, before: dict[str, Any], after: dict[str, Any], actor: str = "engine"
-    ) -> None:
-        self._audit.append(
-            AuditProjection(
-                id=workflow.uuid7(), actor=actor, action=action, before=before, after=after
-            )
-        )
-
-    def emit(self, type_: str, **data: Any) -> None:
-        """Tell the app."""
-        self._outbound.append(
-            OutboundProjection(
-                id=workflow.uuid7(),
-                type=type_,
-                data={
-                    "purchase_id": str(self.terms.purchase_id),
-                    "organization_id": str(self.terms.organization_id),
-                    "status": str(self.status),
-                    **data,
-                },
-            )
-        )
-
     def move(self, status: PurchaseStatus) -> None:
-        self.audit("status", {"status": str(self.status)}, {"status": str(status)})
+        self.audit(ENGINE_ACTOR, "status", {"status": str(self.status)}, {"status": str(status)})
         self.status = status
 
     def close_attempt(self, result: AttemptResult) -> None:
@@ -133,62 +104,21 @@ class PurchaseDesk:
     def payments(self, result: AttemptResult, settlement: Settlement) -> None:
         """Write every movement of money into the ledger; what pays nothing is told as unapplied."""
         for capture, applied_minor in settlement.applied:
-            self._payments.append(
-                PaymentProjection(
-                    id=workflow.uuid7(),
-                    invoice_id=self.invoice_id,
-                    attempt_id=result.attempt_id,
-                    provider=result.provider,
-                    provider_charge_id=capture.provider_charge_id,
-                    kind="capture",
-                    amount_minor=capture.amount_minor,
-                    applied_minor=applied_minor,
-                    currency=capture.currency,
-                    occurred_at=capture.captured_at,
-                )
+            self._payment(
+                self.invoice_id, result.attempt_id, result.provider, capture, applied_minor
             )
         if settlement.unapplied_minor:
             told = {
                 "invoice_id": str(self.invoice_id),
                 "unapplied_minor": settlement.unapplied_minor,
             }
-            self.audit("payment.unapplied", {}, told, f"provider:{result.provider}")
+            self.audit(f"provider:{result.provider}", "payment.unapplied", {}, told)
             self.emit(
                 "payment.unapplied",
                 invoice_id=str(self.invoice_id),
                 amount_minor=settlement.unapplied_minor,
                 currency=self.terms.currency,
             )
-
-    def fallback(
-        self,
-        attempted: ProviderName,
-        instead: ProviderName,
-        reason: FallbackReason,
-        *,
-        tried: bool,
-    ) -> None:
-        """`tried`: an attempt was made, so the invoice is there to refer to."""
-        self._fallbacks.append(
-            FallbackProjection(
-                id=workflow.uuid7(),
-                invoice_id=self.invoice_id if tried else None,
-                attempted_provider=attempted,
-                fallback_provider=instead,
-                reason=str(reason),
-                timestamp=workflow.now(),
-            )
-        )
-        self.emit(
-            "payment.fallback",
-            attempted_provider=str(attempted),
-            fallback_provider=str(instead),
-            reason=str(reason),
-        )
-
-    def acknowledge(self, event_ids: Sequence[UUID], disposition: str) -> None:
-        """Inbox rows that this step has dealt with."""
-        self._applied += [AppliedEvent(id=id_, disposition=disposition) for id_ in event_ids]
 
     async def commit(self) -> None:
         """Write row, ledgers, audit, events and acknowledgements as the next version."""
