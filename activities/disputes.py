@@ -16,6 +16,7 @@ from activities.outbox import tell
 from activities.signatures import DisputeCalls, DisputeRecord, DisputeRecords
 from models.commands import DisputeInput, DisputeNews
 from models.disputes import follow
+from models.projections import OutboundProjection
 from models.snapshots import DisputeSnapshot, DisputeStatus
 from models.storage.engine import Sessions
 from models.storage.tables import (
@@ -29,7 +30,6 @@ from models.storage.tables import (
     WebhookEvent,
     new_id,
 )
-from models.subscription import OutboundProjection
 from providers.protocol import FailureKind, PaymentProvider, ProviderFailure
 from providers.registry import ProviderRegistry
 

@@ -21,10 +21,12 @@ from activities.signatures import (
     AttemptQuestion,
     InboxRecords,
 )
+from models.billing_policy import BillingPolicy
 from models.cash_rules import Arrival, MoneyAction, MoneyCase, action_for, case_of
 from models.commands import InboxEvent, RefundInput
 from models.ids import derived_id, our_id
 from models.outcomes import DEFAULT_ACCOUNT, Instrument, ProviderName
+from models.projections import OutboundProjection
 from models.snapshots import Capture
 from models.states import TERMINAL_STATUSES
 from models.storage.engine import Sessions
@@ -37,7 +39,6 @@ from models.storage.tables import (
     WebhookEvent,
     new_id,
 )
-from models.subscription import BillingPolicy, OutboundProjection
 
 
 class InboxActivities(InboxRecords):

@@ -15,10 +15,10 @@ from activities.outbox import tell_about
 from activities.reminders import schedule_reminder
 from activities.signatures import AttemptRequest, AttemptResult, IssuePayment
 from models.outcomes import OPEN_OUTCOMES, OUTCOME_TRANSITIONS, OutcomeClass
+from models.projections import InvoiceProjection, ReminderKind
 from models.purchase import Terms
 from models.storage.engine import Sessions
 from models.storage.tables import ChargeAttempt, Invoice, Subscription
-from models.subscription import InvoiceProjection, ReminderKind
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from models.billing_policy import BillingPolicy
 from models.storage.tables import Subscription, SubscriptionPlan
-from models.subscription import BillingPolicy
 
 # Stored by a plan as the policy has them; everything else of it is about collecting, which is over.
 MONEY_SETTINGS = ("spare_money", "late_money")

@@ -15,8 +15,8 @@ from sqlalchemy import func, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from models.projections import OutboundProjection
 from models.storage.tables import OutboundEvent, Purchase, Subscription, new_id
-from models.subscription import OutboundProjection
 
 # PostgreSQL channel on which API replicas hear that there is something to tell an app.
 OUTBOUND_CHANNEL = "abono_outbound"

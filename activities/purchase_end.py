@@ -10,10 +10,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from activities.outbox import tell
 from models.benefits import GrantStatus
 from models.ids import derived_id
+from models.projections import OutboundProjection
 from models.purchase import PurchaseStatus
 from models.states import InvoiceStatus
 from models.storage.tables import AuditEntry, BenefitGrant, Invoice, Purchase, Refund
-from models.subscription import OutboundProjection
 
 
 async def give_back_purchase(

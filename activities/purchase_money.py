@@ -18,6 +18,7 @@ from activities.signatures import PurchaseCalls, PurchaseNews
 from models.commands import InboxEvent
 from models.ids import derived_id, our_id
 from models.outcomes import DEFAULT_ACCOUNT
+from models.projections import OutboundProjection
 from models.purchase import BENEFIT_PROVIDERS, PurchaseStatus
 from models.snapshots import Capture, PaymentSnapshot
 from models.storage.engine import Sessions
@@ -30,7 +31,6 @@ from models.storage.tables import (
     WebhookEvent,
     new_id,
 )
-from models.subscription import OutboundProjection
 from providers.protocol import FailureKind, ProviderFailure
 from providers.registry import ProviderRegistry
 

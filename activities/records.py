@@ -15,6 +15,7 @@ from activities.reminders import schedule_reminder
 from activities.signatures import Records, RouteRequest
 from activities.spare_money import write_spare_money
 from models.outcomes import DEFAULT_ACCOUNT, OUTCOME_TRANSITIONS, OutcomeClass, ProviderName
+from models.projections import AppliedEvent, ChangeBatch, ProjectionBatch
 from models.purchase import PurchaseBatch, PurchaseTerms, Terms
 from models.routing import RoutingDecision, RoutingFacts, TransactionType, decide_route
 from models.storage.engine import Sessions
@@ -33,7 +34,7 @@ from models.storage.tables import (
     WebhookEvent,
     new_id,
 )
-from models.subscription import AppliedEvent, ChangeBatch, ProjectionBatch, SubscriptionTerms
+from models.subscription import SubscriptionTerms
 from providers.registry import ProviderRegistry
 
 

@@ -20,6 +20,7 @@ from activities.outbox import tell
 from activities.purchase_end import give_back_purchase
 from models.ids import derived_id
 from models.outcomes import ProviderName
+from models.projections import OutboundProjection
 from models.refunds import CaptureBalance, divide_refund
 from models.states import InvoiceStatus
 from models.storage.tables import (
@@ -31,7 +32,6 @@ from models.storage.tables import (
     Subscription,
     new_id,
 )
-from models.subscription import OutboundProjection
 
 PENDING, SUCCEEDED, FAILED = "pending", "succeeded", "failed"
 CAPTURE, REFUND = "capture", "refund"

@@ -16,9 +16,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from activities.outbox import tell_about
 from models.outcomes import OutcomeClass
+from models.projections import ReminderKind
 from models.states import SubscriptionStatus
 from models.storage.tables import ChargeAttempt, Reminder, Subscription
-from models.subscription import ReminderKind
 
 _TOLD = {
     ReminderKind.PAYMENT: "payment.reminder",

@@ -27,6 +27,7 @@ from models.commands import (
     RefundResult,
 )
 from models.outcomes import FallbackReason, Instrument, NextAction, OutcomeClass, ProviderName
+from models.projections import AppliedEvent, InvoiceProjection, ProjectionBatch
 from models.purchase import PurchaseBatch, PurchaseStatus, Terms
 from models.routing import RoutingDecision
 from models.snapshots import (
@@ -36,7 +37,7 @@ from models.snapshots import (
     PaymentSnapshot,
     SubscriptionSnapshot,
 )
-from models.subscription import AppliedEvent, InvoiceProjection, ProjectionBatch, SubscriptionTerms
+from models.subscription import SubscriptionTerms
 
 
 class _Message(BaseModel):

@@ -8,8 +8,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from activities.refund_book import PENDING
 from models.outcomes import DEFAULT_ACCOUNT
+from models.projections import ProjectionBatch
 from models.storage.tables import CreditEntry, Payment, Refund
-from models.subscription import ProjectionBatch
 
 
 async def write_spare_money(session: AsyncSession, batch: ProjectionBatch) -> None:

@@ -1,7 +1,7 @@
 """A plan's billing policy as it is sent, kept and shown: only what differs from the engine's own.
 
 Numbers with their unit in the name, each within bounds; the engine works with
-`models.subscription.BillingPolicy`, into which they are merged when a subscription is opened.
+`models.billing_policy.BillingPolicy`, into which they are merged when a subscription is opened.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from api.problems import FieldError
-from models.subscription import BillingPolicy, OnDispute, OnUnpaid, SpareMoneyAction
+from models.billing_policy import BillingPolicy, OnDispute, OnUnpaid, SpareMoneyAction
 
 RETRIES_MAX = 12  # Below what any card network allows in 30 days (Visa: 15 tries).
 RETRY_AFTER_DAYS_MAX = 30

@@ -11,15 +11,12 @@ from enum import StrEnum
 from typing import NamedTuple
 from uuid import UUID
 
+from models.billing_policy import BillingPolicy
 from models.outcomes import ProviderName
+from models.projections import RefundProjection
 from models.snapshots import Capture
 from models.states import TERMINAL_STATUSES, SubscriptionStatus
-from models.subscription import (
-    BillingPolicy,
-    RefundProjection,
-    SubscriptionState,
-    SubscriptionTerms,
-)
+from models.subscription import SubscriptionState, SubscriptionTerms
 
 
 class MoneyAction(StrEnum):

@@ -7,13 +7,14 @@ from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
+from models.billing_policy import BillingPolicy
 from models.events import ProviderEvent
 from models.outcomes import Instrument, ProviderName
 from models.plan_change import Offer, Proration
 from models.purchase import PurchaseStatus, PurchaseTerms
 from models.snapshots import DisputeSnapshot, DisputeStatus
 from models.states import SubscriptionStatus
-from models.subscription import BillingPolicy, SubscriptionState, SubscriptionTerms
+from models.subscription import SubscriptionState, SubscriptionTerms
 
 # Names on the wire, fixed: histories and callers refer to them.
 TASK_QUEUE = "abono"

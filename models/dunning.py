@@ -11,15 +11,10 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
+from models.billing_policy import BillingPolicy
 from models.outcomes import DeclineClass, Instrument
 from models.states import SubscriptionStatus
-from models.subscription import (
-    BillingClock,
-    BillingPolicy,
-    OpenInvoice,
-    SubscriptionState,
-    SubscriptionTerms,
-)
+from models.subscription import BillingClock, OpenInvoice, SubscriptionState, SubscriptionTerms
 
 # None: the provider did not say why; worth the schedule, as a soft decline is.
 RETRIED_CLASSES = frozenset({None, DeclineClass.SOFT, DeclineClass.TECHNICAL})

@@ -10,18 +10,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
+from models.billing_policy import OnUnpaid
 from models.dunning import collection
 from models.moments import Moment, Step, paid_until, runs_without_provider
 from models.money import Money
 from models.outcomes import Instrument, ProviderName
 from models.states import TERMINAL_STATUSES, SubscriptionStatus
-from models.subscription import (
-    BillingClock,
-    OnUnpaid,
-    OpenInvoice,
-    SubscriptionState,
-    SubscriptionTerms,
-)
+from models.subscription import BillingClock, OpenInvoice, SubscriptionState, SubscriptionTerms
 
 NEXT_BY_STEP: dict[Step, str] = {
     Step.OPEN_INVOICE: "The next invoice is made and its {slip} issued",

@@ -8,7 +8,8 @@ from uuid import UUID
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 from models.outcomes import Instrument, ProviderName
-from models.subscription import ChangeBatch, SubscriptionTerms
+from models.projections import ChangeBatch
+from models.subscription import SubscriptionTerms
 
 
 class PurchaseStatus(StrEnum):

@@ -7,13 +7,9 @@ from typing import Any
 from models.disputes import risk_of
 from models.dunning import MESSAGE_BY_CLASS, collection
 from models.moments import next_moment, paid_until
+from models.projections import SubscriptionProjection
 from models.states import TERMINAL_STATUSES
-from models.subscription import (
-    PendingChange,
-    SubscriptionProjection,
-    SubscriptionState,
-    SubscriptionTerms,
-)
+from models.subscription import PendingChange, SubscriptionState, SubscriptionTerms
 
 
 def subscription_row(terms: SubscriptionTerms, state: SubscriptionState) -> SubscriptionProjection:

@@ -12,12 +12,13 @@ from uuid import UUID
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
+    from models.billing_policy import BillingPolicy
     from models.calendar import BillingPeriod, period
     from models.change_rules import Decision, decide
     from models.commands import ChangePlan
     from models.plan_change import Offer, Proration, period_line, settle_lines
     from models.states import InvoiceStatus
-    from models.subscription import BillingPolicy, OpenInvoice, PendingChange
+    from models.subscription import OpenInvoice, PendingChange
     from workflows.desk import Desk
     from workflows.step_changes import ENGINE_ACTOR
 

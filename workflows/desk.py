@@ -15,6 +15,7 @@ from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
     from activities.signatures import AttemptResult
+    from models.billing_policy import BillingPolicy
     from models.cash_rules import MoneyAction, SpareMoney, rule_for
     from models.dunning import access_until
     from models.explaining import Doubt
@@ -22,6 +23,15 @@ with workflow.unsafe.imports_passed_through():
     from models.moments import Moment, next_moment, paid_until, reminder_at
     from models.outcomes import OutcomeClass, ProviderName
     from models.plan_change import Offer
+    from models.projections import (
+        AttemptProjection,
+        CreditProjection,
+        InvoiceProjection,
+        ProjectionBatch,
+        RefundProjection,
+        ReminderKind,
+        ReminderProjection,
+    )
     from models.settlement import Settlement
     from models.snapshots import Capture
     from models.states import (
@@ -35,15 +45,7 @@ with workflow.unsafe.imports_passed_through():
     from models.subscription import (
         APPLIED_EVENT_IDS_MAX,
         COUNTED_CHARGE_IDS_MAX,
-        AttemptProjection,
-        BillingPolicy,
-        CreditProjection,
-        InvoiceProjection,
         OpenInvoice,
-        ProjectionBatch,
-        RefundProjection,
-        ReminderKind,
-        ReminderProjection,
         SubscriptionState,
         SubscriptionTerms,
     )

@@ -21,8 +21,8 @@ with workflow.unsafe.imports_passed_through():
         DisputeNews,
         subscription_workflow_id,
     )
+    from models.projections import AppliedEvent
     from models.snapshots import DisputeSnapshot
-    from models.subscription import AppliedEvent
     from workflows.options import READ_RETRY, READ_TIMEOUT, RECORD_RETRY
 
 # A payment that we have not heard of may be on its way to us: its webhook, or the look of its workflow.

@@ -5,9 +5,9 @@ from __future__ import annotations
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
+    from models.billing_policy import OnDispute
     from models.commands import DisputeNews
     from models.disputes import note_dispute, risk_of
-    from models.subscription import OnDispute
     from workflows.collecting import BillingClockSteps
     from workflows.desk import Desk
     from workflows.options import RISK_KEY

@@ -8,10 +8,11 @@ from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
     from models import dunning
+    from models.billing_policy import OnUnpaid
     from models.outcomes import DeclineClass
     from models.snapshots import Decline
     from models.states import InvoiceStatus, SubscriptionEvent, SubscriptionStatus
-    from models.subscription import BillingClock, OnUnpaid, OpenInvoice
+    from models.subscription import BillingClock, OpenInvoice
     from workflows.collecting import give_up
     from workflows.desk import Desk
 

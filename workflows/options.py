@@ -34,9 +34,10 @@ with workflow.unsafe.imports_passed_through():
     from models.disputes import risk_of
     from models.moments import Moment
     from models.outcomes import ProviderName
+    from models.projections import ProjectionBatch
     from models.purchase import PurchaseTerms
     from models.snapshots import PaymentSnapshot, SubscriptionSnapshot
-    from models.subscription import ProjectionBatch, SubscriptionState, SubscriptionTerms
+    from models.subscription import SubscriptionState, SubscriptionTerms
 
 # A killed worker is noticed after this long without a heartbeat, and its activity runs elsewhere.
 HEARTBEAT_TIMEOUT = timedelta(seconds=10)

@@ -24,8 +24,8 @@ with workflow.unsafe.imports_passed_through():
     from models.commands import InboxEvent, ProviderEvents, resolve_workflow_id
     from models.events import ProviderEvent
     from models.outcomes import Instrument, OutcomeClass
+    from models.projections import AppliedEvent
     from models.snapshots import PaymentSnapshot, PaymentStatus
-    from models.subscription import AppliedEvent
     from workflows.options import (
         RECORD_RETRY,
         RECORD_TIMEOUT,

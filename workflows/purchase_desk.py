@@ -10,6 +10,7 @@ from temporalio import workflow
 with workflow.unsafe.imports_passed_through():
     from activities.signatures import AttemptResult, Records
     from models.outcomes import OutcomeClass, ProviderName
+    from models.projections import AttemptProjection, InvoiceProjection
     from models.purchase import (
         BenefitsDue,
         PurchaseBatch,
@@ -19,10 +20,6 @@ with workflow.unsafe.imports_passed_through():
     )
     from models.settlement import Settlement
     from models.states import InvoiceStatus
-    from models.subscription import (
-        AttemptProjection,
-        InvoiceProjection,
-    )
     from workflows.options import RECORD_RETRY, RECORD_TIMEOUT
     from workflows.step_changes import ENGINE_ACTOR, StepChanges
 

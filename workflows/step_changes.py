@@ -14,8 +14,7 @@ from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
     from models.outcomes import FallbackReason, ProviderName
-    from models.snapshots import Capture
-    from models.subscription import (
+    from models.projections import (
         AppliedEvent,
         AttemptProjection,
         AuditProjection,
@@ -23,6 +22,7 @@ with workflow.unsafe.imports_passed_through():
         OutboundProjection,
         PaymentProjection,
     )
+    from models.snapshots import Capture
 
 ENGINE_ACTOR = "engine"
 CAPTURE = "capture"

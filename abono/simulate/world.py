@@ -39,6 +39,7 @@ from abono.simulate.payer import Payer
 from abono.simulate.serving import serving
 from abono.wiring import build_providers
 from abono.worker import make_workers
+from models.billing_policy import BillingPolicy
 from models.calendar import BillingInterval
 from models.commands import (
     TASK_QUEUE,
@@ -61,7 +62,7 @@ from models.storage.tables import (
     SubscriptionPlan,
     new_id,
 )
-from models.subscription import BillingPolicy, SubscriptionTerms
+from models.subscription import SubscriptionTerms
 from providers.registry import ProviderRegistry
 from sandbox.app import create_app
 from sandbox.core import Core, SandboxConfig

@@ -23,12 +23,12 @@ from api.openapi import accepted, problems
 from api.pagination import Cursor, Limit, Page, newest_first, page, split_page
 from api.refunding import REFUND_CODES, Refunding
 from api.tenancy import get_scoped, scoped
+from models.billing_policy import BillingPolicy
 from models.cash_rules import Arrival, action_for, case_of
 from models.commands import CreditUnapplied
 from models.errors import Conflict, InvalidRequest, NotFound
 from models.states import TERMINAL_STATUSES, SubscriptionStatus
 from models.storage.tables import Invoice, Payment, Subscription
-from models.subscription import BillingPolicy
 
 _CREDIT_CODES = ("no_coming_invoices", "credit_currency_differs", "credit_too_large")
 

@@ -22,7 +22,7 @@ class SubscriptionPlan(Base):
     features: Mapped[list[str]]
     limits: Mapped[dict[str, int]]
     trial_days: Mapped[int]
-    # What differs from models.subscription.BillingPolicy: dunning, lead times, graces.
+    # What differs from models.billing_policy.BillingPolicy: dunning, lead times, graces.
     billing_policy: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
     is_active: Mapped[bool]
     created_at: Mapped[datetime]

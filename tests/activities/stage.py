@@ -28,8 +28,8 @@ from activities.signatures import (
 )
 from models.commands import AddPaymentMethodInput
 from models.outcomes import Instrument, OutcomeClass, ProviderName
+from models.projections import InvoiceProjection
 from models.storage.tables import ChargeAttempt, PaymentMethod, new_id
-from models.subscription import InvoiceProjection
 from providers.protocol import PaymentProvider
 from providers.registry import ProviderRegistry
 from sandbox.app import create_app

@@ -12,8 +12,8 @@ from activities.ledger import Beginning, Ledger
 from activities.results import nothing
 from activities.signatures import AttemptRequest, AttemptResult
 from models.outcomes import OPEN_OUTCOMES, Instrument, OutcomeClass, PayVoucher, ProviderName
+from models.projections import InvoiceProjection
 from models.storage.tables import ChargeAttempt, Invoice, new_id
-from models.subscription import InvoiceProjection
 from tests.storage.books import AMOUNT, NOW, Books
 
 UNKNOWN = OutcomeClass.UNKNOWN

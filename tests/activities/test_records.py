@@ -19,6 +19,17 @@ from activities.signatures import (
 )
 from models.calendar import BillingInterval
 from models.outcomes import Instrument, OutcomeClass, ProviderName
+from models.projections import (
+    AppliedEvent,
+    AttemptProjection,
+    AuditProjection,
+    FallbackProjection,
+    InvoiceProjection,
+    OutboundProjection,
+    PaymentProjection,
+    ProjectionBatch,
+    SubscriptionProjection,
+)
 from models.states import SubscriptionStatus
 from models.storage.tables import (
     AuditEntry,
@@ -30,17 +41,6 @@ from models.storage.tables import (
     Payment,
     WebhookEvent,
     new_id,
-)
-from models.subscription import (
-    AppliedEvent,
-    AttemptProjection,
-    AuditProjection,
-    FallbackProjection,
-    InvoiceProjection,
-    OutboundProjection,
-    PaymentProjection,
-    ProjectionBatch,
-    SubscriptionProjection,
 )
 from providers.registry import ProviderRegistry
 from tests.activities.inbox import received

@@ -9,8 +9,9 @@ import pytest
 from sqlalchemy import select
 
 from api.billing_policy import BillingPolicyInput, merge_policy
+from models.billing_policy import BillingPolicy, OnDispute, OnUnpaid
 from models.storage.tables import Subscription
-from models.subscription import BillingPolicy, OnDispute, OnUnpaid, SubscriptionTerms
+from models.subscription import SubscriptionTerms
 from tests.api.support import Api, organization, plan, subscription
 
 PRICE: dict[str, Any] = {"currency": "MXN", "billing_interval": "monthly", "amount_minor": 19900}

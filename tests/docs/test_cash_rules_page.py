@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abono.dev.documents import CASH_RULES_PAGE, rendered
+from models.billing_policy import SpareMoneyAction
 from models.cash_rules import MoneyCase
-from models.subscription import SpareMoneyAction
 
 DRIFTED = "docs/cash-rules.md is not what the code says: run `make docs` and commit the file"
 

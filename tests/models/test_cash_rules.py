@@ -6,6 +6,7 @@ from itertools import product
 
 import pytest
 
+from models.billing_policy import BillingPolicy, SpareMoneyAction
 from models.cash_rules import (
     CASH_RULES,
     Arrival,
@@ -15,7 +16,6 @@ from models.cash_rules import (
     case_of,
 )
 from models.states import InvoiceStatus
-from models.subscription import BillingPolicy, SpareMoneyAction
 
 SPARE = {
     MoneyCase.OTHER_CURRENCY,

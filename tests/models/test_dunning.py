@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from models.billing_policy import BillingPolicy, OnUnpaid
 from models.dunning import (
     MESSAGE_BY_CLASS,
     NETWORK_CAPS,
@@ -27,7 +28,7 @@ from models.moments import Step, next_moment
 from models.outcomes import DeclineClass
 from models.snapshots import Decline
 from models.states import TERMINAL_STATUSES, SubscriptionStatus
-from models.subscription import BillingPolicy, OnUnpaid, OpenInvoice, SubscriptionState
+from models.subscription import OpenInvoice, SubscriptionState
 from tests.models.test_moments import CARD, VOUCHER
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from models.billing_policy import BillingPolicy
 from models.calendar import BillingInterval
 from models.moments import (
     SUMMARY_BY_STEP,
@@ -28,7 +29,6 @@ from models.plan_change import Proration
 from models.states import TERMINAL_STATUSES, SubscriptionStatus
 from models.subscription import (
     BillingClock,
-    BillingPolicy,
     OpenInvoice,
     PendingChange,
     SubscriptionState,

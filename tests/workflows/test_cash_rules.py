@@ -10,6 +10,7 @@ from sqlalchemy import select
 
 from abono.simulate.invariants import check_invariants
 from abono.simulate.world import World
+from models.billing_policy import BillingPolicy, SpareMoneyAction
 from models.commands import (
     Cancel,
     CreditUnapplied,
@@ -26,7 +27,7 @@ from models.storage.tables import (
     Refund,
     new_id,
 )
-from models.subscription import BillingPolicy, SpareMoneyAction, SubscriptionTerms
+from models.subscription import SubscriptionTerms
 from tests.support.books import attempts_of, invoices_of, live_references
 from tests.support.refunds import captures_of, carry_out, follow, told
 from workflows.subscription import SubscriptionWorkflow

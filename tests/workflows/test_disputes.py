@@ -9,9 +9,10 @@ from sqlalchemy import select
 
 from abono.simulate.invariants import check_invariants
 from abono.simulate.world import World
+from models.billing_policy import BillingPolicy, OnDispute
 from models.commands import Cancel, DisputeInput, DisputeNews, dispute_workflow_id
 from models.storage.tables import Dispute, Payment, WebhookEvent, new_id
-from models.subscription import BillingPolicy, OnDispute, SubscriptionTerms
+from models.subscription import SubscriptionTerms
 from sandbox.faults import Fault, FaultMode
 from tests.support.disputes import hear_disputes, seen_of
 from tests.support.outbound import told

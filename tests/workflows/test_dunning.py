@@ -10,9 +10,10 @@ from temporalio.client import WorkflowUpdateFailedError
 
 from abono.simulate.invariants import check_invariants
 from abono.simulate.world import World
+from models.billing_policy import BillingPolicy, OnUnpaid
 from models.commands import RetryPayment
 from models.outcomes import Instrument
-from models.subscription import BillingPolicy, OnUnpaid, SubscriptionTerms
+from models.subscription import SubscriptionTerms
 from tests.support.books import attempts_of, invoices_of, live_references
 from tests.support.outbound import told
 from tests.workflows.test_cards import AUSTIN, DAY, holder, renew

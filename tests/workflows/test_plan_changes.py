@@ -9,11 +9,12 @@ from temporalio.client import WorkflowQueryFailedError
 
 from abono.simulate.invariants import check_invariants
 from abono.simulate.world import World
+from models.billing_policy import BillingPolicy, OnUnpaid
 from models.calendar import BillingInterval
 from models.commands import ChangePlan
 from models.outcomes import Instrument
 from models.plan_change import Proration
-from models.subscription import BillingPolicy, OnUnpaid, SubscriptionTerms
+from models.subscription import SubscriptionTerms
 from tests.support.books import attempts_of, invoices_of, live_references
 from tests.support.changing import Handle, change, credit_of, offer
 from workflows.subscription import SubscriptionWorkflow
