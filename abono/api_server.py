@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 
 import uvicorn
 import uvloop
@@ -11,7 +12,7 @@ from fastapi import FastAPI
 from abono.settings import Settings
 from abono.wiring import build_providers, connect_temporal
 from api.app import create_app
-from api.context import ApiContext
+from api.context import ApiContext, Retention
 from api.storefront import Storefront
 from models.outcomes import ProviderName
 from models.storage.engine import make_engine, make_sessions
@@ -64,8 +65,17 @@ async def make_context(settings: Settings) -> ApiContext:
         trusted_hosts=settings.trusted_hosts,
         hsts_seconds=settings.hsts_seconds,
         requests_per_minute=settings.requests_per_minute,
+        retention=_retention(settings),
         storefront=storefront,
         closers=[providers.aclose, storefront.geolocator.aclose, engine.dispose],
+    )
+
+
+def _retention(settings: Settings) -> Retention:
+    days = settings.payload_retention_days
+    return Retention(
+        idempotency=timedelta(hours=settings.idempotency_retention_hours),
+        payloads=timedelta(days=days) if days else None,
     )
 
 

@@ -145,6 +145,16 @@ class Settings(BaseSettings):
         description="What a key may ask of one API process; 0: as much as it likes",
     )
     hsts_seconds: int = Field(31_536_000, alias="ABONO_HSTS_SECONDS", ge=0)
+    idempotency_retention_hours: int = Field(
+        168, alias="ABONO_IDEMPOTENCY_RETENTION_HOURS", ge=24, le=87_600
+    )
+    payload_retention_days: int = Field(
+        90,
+        alias="ABONO_PAYLOAD_RETENTION_DAYS",
+        ge=0,
+        le=36_500,
+        description="How long webhooks are kept as they were received; 0: for ever",
+    )
     log_level: str = Field("INFO", alias="ABONO_LOG_LEVEL")
     home: Path = Field(Path(".abono"), alias="ABONO_HOME")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Annotated, cast
 
 from fastapi import Depends
@@ -18,6 +19,15 @@ from api.metrics import Metrics
 from api.storefront import Storefront
 from models.storage.engine import Sessions
 from providers.registry import ProviderRegistry
+
+
+@dataclass(frozen=True)
+class Retention:
+    """How long what was said is kept. Stripe keeps its own keys for a day; a week spans a long weekend.
+    `payloads` None: for ever."""
+
+    idempotency: timedelta = timedelta(days=7)
+    payloads: timedelta | None = None
 
 
 @dataclass
@@ -40,6 +50,7 @@ class ApiContext:
     response_wait_seconds: float = 8.0
     dispatch: bool = True
     closers: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
+    retention: Retention = field(default_factory=Retention)
     storefront: Storefront = field(default_factory=Storefront)
     metrics: Metrics = field(default_factory=Metrics)
     doorbell: Doorbell = field(default_factory=Doorbell)

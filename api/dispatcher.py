@@ -32,6 +32,7 @@ from api.event_facts import DueEvent, load_facts
 from api.event_targets import Disposition, Parked, Target, judge
 from api.problems import is_database_away, log_unexpected
 from api.reminders import Reminders
+from api.retention import Cleaner
 from api.starter import Starter
 from models.events import EventKind, ProviderEvent
 from models.storage.tables import WebhookEvent
@@ -73,6 +74,7 @@ class Dispatcher:
         helpers = [
             asyncio.create_task(self._context.doorbell.connect(self._context.engine)),
             asyncio.create_task(self._starter.run()),
+            asyncio.create_task(Cleaner(self._context).run()),
             asyncio.create_task(Reminders(self._context).run()),
         ]
         try:

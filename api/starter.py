@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any, TypeVar
-from uuid import UUID
 
 import structlog
-from sqlalchemy import cast, delete, func, literal, select, update
+from sqlalchemy import cast, func, literal, select, update
 from sqlalchemy.dialects.postgresql import INTERVAL
 
 from api.clock import now
@@ -24,7 +23,8 @@ from api.storing import payment_method_input
 from models.commands import RefundInput
 from models.outcomes import ProviderName
 from models.purchase import PurchaseTerms
-from models.storage.tables import IdempotencyKey, PaymentMethod, Purchase, Refund, Subscription
+from models.storage.base import first_id_at
+from models.storage.tables import PaymentMethod, Purchase, Refund, Subscription
 from models.subscription import SubscriptionTerms
 
 ACTOR = "abono:starter"
@@ -33,10 +33,7 @@ FIRST_WAIT = timedelta(seconds=10)
 LONGEST_WAIT = timedelta(minutes=1)
 # The browser's tokens are worthless after that, so a payment method is given up.
 TOKEN_LIFETIME = timedelta(hours=24)
-# Stripe keeps its own for a day; a week spans a long weekend.
-IDEMPOTENCY_LIFETIME = timedelta(days=7)
 _PAUSE_SECONDS = 5.0
-_CLEANING_PAUSE = timedelta(hours=1)
 _BATCH = 50
 
 _log = structlog.get_logger("abono.dispatcher")
@@ -47,14 +44,12 @@ class Starter:
     def __init__(self, context: ApiContext, commands: Commands) -> None:
         self._context = context
         self._commands = commands
-        self._cleaned_at: datetime | None = None
 
     async def run(self) -> None:
         """Until cancelled."""
         while True:
             try:
                 await self.run_once()
-                await self.clean()
             except Exception as error:
                 if not is_database_away(error):
                     log_unexpected("starter pass failed", error)
@@ -113,19 +108,6 @@ class Starter:
             _log.info("starting what was accepted", kind=kind, count=len(items))
             await asyncio.gather(*(one(item) for item in items))
 
-    async def clean(self) -> None:
-        """Forget keys that nobody will use again; once an hour is enough."""
-        moment = now()
-        if self._cleaned_at is not None and moment - self._cleaned_at < _CLEANING_PAUSE:
-            return
-        old = delete(IdempotencyKey).where(
-            IdempotencyKey.created_at < moment - IDEMPOTENCY_LIFETIME,
-            IdempotencyKey.locked_until < moment,
-        )
-        async with self._context.sessions.begin() as session:
-            await session.execute(old)
-        self._cleaned_at = moment
-
 
 def _waiting_openings() -> Any:
     return (
@@ -154,7 +136,7 @@ def _waiting_methods() -> Any:
         .where(
             PaymentMethod.status == "pending",
             # Ids are ordered by time: only the newest part of the table is looked at.
-            PaymentMethod.id > _first_id_at(now() - TOKEN_LIFETIME),
+            PaymentMethod.id > first_id_at(now() - TOKEN_LIFETIME),
             _has_waited(PaymentMethod),
         )
         .order_by(PaymentMethod.id)
@@ -170,8 +152,3 @@ def _waiting_refunds() -> Any:
 def _has_waited(table: Any) -> Any:
     waited = func.least(table.updated_at - table.created_at, cast(LONGEST_WAIT, INTERVAL))
     return table.updated_at < func.now() - func.greatest(waited, cast(FIRST_WAIT, INTERVAL))
-
-
-def _first_id_at(moment: datetime) -> UUID:
-    """The smallest UUIDv7 of that millisecond."""
-    return UUID(int=int(moment.timestamp() * 1000) << 80)

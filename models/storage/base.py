@@ -39,3 +39,8 @@ class Base(DeclarativeBase):
 def new_id() -> UUID:
     """A UUIDv7: sortable by time, so new rows land at the end of their indexes."""
     return UUID(str(uuid_utils.uuid7()))
+
+
+def first_id_at(moment: datetime) -> UUID:
+    """The smallest UUIDv7 of that millisecond: ids are ordered by time."""
+    return UUID(int=int(moment.timestamp() * 1000) << 80)

@@ -38,7 +38,7 @@ class WebhookEvent(Base):
     provider_event_id: Mapped[str]
     event_type: Mapped[str]
     kind: Mapped[str]
-    payload: Mapped[dict[str, Any]]  # As received.
+    payload: Mapped[dict[str, Any]]  # As received; empty once it is too old.
     event: Mapped[dict[str, Any]]  # As models.events.ProviderEvent.
     received_at: Mapped[datetime]
     applied_at: Mapped[datetime | None]

@@ -12,9 +12,7 @@ from sqlalchemy import delete, func, select, update
 from temporalio.worker import Worker
 
 from api.clock import now
-from api.commands import Commands
 from api.idempotency import LEASE
-from api.starter import IDEMPOTENCY_LIFETIME, Starter
 from models.storage.tables import IdempotencyKey, Organization, Subscription
 from tests.api.support import Api, organization, plan, price
 
@@ -129,21 +127,3 @@ async def test_a_request_that_died_is_finished_with_the_same_id(
     assert answer.json()["id"] == str(crashed)
     assert await count(api, Subscription) == 1
     assert (await repeat(api)).headers["idempotent-replayed"] == "true"
-
-
-async def test_old_keys_are_cleaned_away_but_not_those_in_use(api: Api) -> None:
-    for key in ("old", "running", "young"):
-        await api.ours.post("/organizations", ACME, key=key)
-    old = now() - IDEMPOTENCY_LIFETIME - timedelta(minutes=1)
-    aged = update(IdempotencyKey).where(IdempotencyKey.key != "young").values(created_at=old)
-    await api.run(aged.values(locked_until=old))
-    await api.run(
-        update(IdempotencyKey)
-        .where(IdempotencyKey.key == "running")
-        .values(locked_until=now() + LEASE)
-    )
-
-    await Starter(api.context, Commands(api.temporal, 1)).clean()
-
-    keys = await api.all(select(IdempotencyKey.key).order_by(IdempotencyKey.key))
-    assert keys == ["running", "young"]

@@ -23,11 +23,13 @@ SERVE_NO_REQUEST = {
     "delivery.py": "brings providers' events to workflows",
     "event_facts.py": "finds whose event it is, by ids that are unique over all tenants",
     "ledger_metrics.py": "counts over the whole installation",
+    "retention.py": "drops what is too old, whose ever it is",
     "starter.py": "starts what was accepted, whose ever it is",
 }
 BY_AN_ID_THAT_IS_OURS = {
     "idempotency.py:_take": "its condition `_is_ours` names the application",
     "idempotency.py:_store": "its condition `_is_ours` names the application",
+    "key_uses.py:note": "the key that the request was authenticated with",
     "opening.py:prepare_opening": "the id comes from the application's own idempotency key",
     "refunding.py:_disputed": "of payments that were read for the tenant",
     "refunding.py:_needed": "the attempt of a payment that was read for the tenant",
