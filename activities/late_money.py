@@ -75,6 +75,7 @@ class InboxActivities(InboxRecords):
                 currency=attempt.currency,
                 started_at=attempt.started_at,
                 known_charge_ids=list(known),
+                invoice_status=(await session.get_one(Invoice, attempt.invoice_id)).status,
             )
 
 

@@ -75,6 +75,7 @@ class MoneyActivities(MoneyCalls):
             if refund.status != PENDING:
                 return RefundResult(status=refund.status, failure_code=refund.failure_code)
             where = await _object_of_capture(session, refund.payment_id)
+            charge_id = (await session.get_one(Payment, refund.payment_id)).provider_charge_id
             siblings = await _siblings(session, refund.payment_id)
             await _wait_for_turn(session, refund, siblings)
             already = await _succeeded(session, siblings)
@@ -89,6 +90,7 @@ class MoneyActivities(MoneyCalls):
             currency=refund.currency,
             reason=refund.reason or "requested_by_customer",
             already_refunded_minor=already,
+            provider_charge_id=charge_id,
             provider_refund_id=refund.provider_refund_id,
         )
         try:

@@ -186,6 +186,7 @@ class AttemptFacts(_Message):
     currency: str
     started_at: AwareDatetime
     known_charge_ids: list[str]
+    invoice_status: str | None = None
 
 
 class MoneyNews(_Message):

@@ -82,7 +82,8 @@ CASH_RULES: dict[MoneyCase, CashRule] = {
     MoneyCase.TOO_LITTLE: CashRule(
         "a transfer of less than the invoice",
         MoneyAction.APPLY,
-        "capture, `amount_paid_minor` grows; the next CLABE asks for the rest",
+        "capture, `amount_paid_minor` grows; the next CLABE asks for the rest. With nothing left to ask "
+        "for (the end): unapplied, as `after_end`",
     ),
     MoneyCase.TOO_MUCH: CashRule(
         "a transfer of more than the invoice",
@@ -171,18 +172,23 @@ def action_for(case: MoneyCase, policy: BillingPolicy, *, subscription_over: boo
 
 
 def rule_for(
-    terms: SubscriptionTerms, state: SubscriptionState, capture: Capture, applied_minor: int
+    terms: SubscriptionTerms,
+    state: SubscriptionState,
+    capture: Capture,
+    applied_minor: int,
+    invoice_status: str | None = None,
 ) -> tuple[MoneyCase, MoneyAction]:
-    """For a subscription whose workflow lives, as it is at this moment."""
+    """For a subscription whose workflow lives, as it is at this moment. `invoice_status`: of the invoice
+    that the money was meant for, where the ledger was asked; the workflow forgets what is settled."""
     over = state.status in TERMINAL_STATUSES
+    ended = over or state.status is SubscriptionStatus.PAUSED
     case = case_of(
         Arrival(
             same_currency=capture.currency == terms.currency,
             applied_minor=applied_minor,
             subscription_over=over,
             subscription_paused=state.status is SubscriptionStatus.PAUSED,
-            # The workflow forgets settled invoices; only a paid or an ended one gets more money.
-            invoice_status="void" if over or state.status is SubscriptionStatus.PAUSED else "paid",
+            invoice_status=invoice_status or ("void" if ended else "paid"),
         )
     )
     return case, action_for(case, terms.policy, subscription_over=over)

@@ -258,6 +258,8 @@ class RefundDraft(_Request):
     already_refunded_minor: (
         int  # What we know of: providers without keys compare before they retry.
     )
+    # Which of the payment's captures, where a provider keeps them apart.
+    provider_charge_id: str | None = None
     # Of a refund that was made and is not paid out yet: it is read, and never made again.
     provider_refund_id: str | None = None
 

@@ -209,17 +209,21 @@ class Desk(StepChanges):
         attempt_id: UUID | None,
         provider: ProviderName,
         settlement: Settlement,
+        invoice_status: str | None = None,
     ) -> None:
-        """Write every movement of money into the ledger; what pays nothing is told as unapplied."""
+        """Write every movement of money into the ledger; what pays nothing is told as unapplied.
+        `invoice_status`: of an invoice that this workflow has settled and forgotten."""
         for capture, applied_minor in settlement.applied:
             id_ = self._payment(invoice_id, attempt_id, provider, capture, applied_minor)
             if capture.amount_minor > applied_minor:
                 spare = SpareMoney(invoice_id, id_, provider, capture, applied_minor)
-                self._deal_with_spare(spare)
+                self._deal_with_spare(spare, invoice_status)
 
-    def _deal_with_spare(self, spare: SpareMoney) -> None:
+    def _deal_with_spare(self, spare: SpareMoney, invoice_status: str | None) -> None:
         """Money that pays nothing is told, and goes where its rule says."""
-        case, action = rule_for(self.terms, self.state, spare.capture, spare.applied_minor)
+        case, action = rule_for(
+            self.terms, self.state, spare.capture, spare.applied_minor, invoice_status
+        )
         told = {"invoice_id": str(spare.invoice_id), "case": str(case), "action": str(action)}
         self.audit(
             f"provider:{spare.provider}",

@@ -57,9 +57,13 @@ class EngineMoney:
         if invoice is None or invoice.invoice_id != collecting.invoice_id:
             self._keep_in_sight(collecting, attempt)
             return None
-        if attempt.outcome is OutcomeClass.SUCCEEDED and attempt.payment is not None:
-            self._book(invoice, attempt.attempt_id, attempt.provider, attempt.payment)
-            return None
+        payment, paid = attempt.payment, attempt.outcome is OutcomeClass.SUCCEEDED
+        if payment is not None and (paid or desk.uncounted(payment.captures)):
+            # A slip that was closed may have brought something too: a transfer of too little.
+            ends = desk.state.cancel_at_period_end and not invoice.for_change
+            wanted = paid or not ends
+            self._book(invoice, attempt.attempt_id, attempt.provider, payment, wanted=wanted)
+            return invoice if not paid and desk.state.invoice is invoice else None
         return invoice
 
     def book_outside(self, capture: Capture) -> None:
@@ -88,10 +92,13 @@ class EngineMoney:
         attempt_id: UUID,
         provider: ProviderName,
         payment: PaymentSnapshot,
+        *,
+        wanted: bool = True,
     ) -> None:
-        """Apply the money that a provider has told of."""
+        """Apply the money that a provider has told of. Not `wanted`: nothing is owed any more, so all of
+        it is unapplied."""
         desk, state = self._desk, self._desk.state
-        owed = 0 if desk.over else invoice.amount_minor
+        owed = invoice.amount_minor if wanted and not desk.over else 0
         captures = desk.uncounted(payment.captures)
         settlement = settle(owed, invoice.amount_paid_minor, invoice.currency, captures)
         invoice.amount_paid_minor = settlement.amount_paid_minor
@@ -171,7 +178,13 @@ class EngineMoney:
             await self._slips.void()
         else:
             settlement = settle(0, 0, facts.currency, new)
-            desk.payments(facts.invoice_id, facts.attempt_id, facts.provider, settlement)
+            desk.payments(
+                facts.invoice_id,
+                facts.attempt_id,
+                facts.provider,
+                settlement,
+                facts.invoice_status,
+            )
         return True
 
 

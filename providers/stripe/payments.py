@@ -21,6 +21,7 @@ from providers.stripe import mapping
 from providers.stripe.amounts import from_stripe, to_stripe
 from providers.stripe.calls import calling, keyed, read_back, was_replayed
 from providers.stripe.capabilities import NO_CASH_REFUND
+from providers.stripe.cash_balance import BY_TRANSFER, CashBalance
 from providers.stripe.failures import unsupported
 
 STRIPE_TYPE_BY_INSTRUMENT: dict[Instrument, Literal["oxxo", "customer_balance"]] = {
@@ -35,6 +36,7 @@ PAGE_SIZE_MAX = 100
 class Payments:
     def __init__(self, client: stripe.StripeClient) -> None:
         self._v1 = client.v1
+        self._cash_balance = CashBalance(client)
 
     async def prepare(self, draft: PaymentDraft) -> str:
         """A PaymentIntent that is not confirmed: there is no voucher and no CLABE yet."""
@@ -90,7 +92,8 @@ class Payments:
         return await self._snapshot(intent)
 
     async def cancel(self, payment_id: str) -> PaymentSnapshot:
-        """Cancel, then read: an old answer under the key could hide money that came later."""
+        """Cancel, then read: an old answer under the key could hide money that came later. A transfer's
+        money that it did not need becomes a payment of its own: see `cash_balance`."""
         try:
             with calling(payment_id):
                 await self._v1.payment_intents.cancel_async(
@@ -102,7 +105,7 @@ class Payments:
             found = await self.get(payment_id)
             if found.status not in {PaymentStatus.CANCELED, PaymentStatus.SUCCEEDED}:
                 raise
-            return found
+        await read_back(self._cash_balance.sweep(payment_id), payment_id)
         return await read_back(self.get(payment_id), payment_id)
 
     async def refund(self, draft: RefundDraft) -> RefundSnapshot:
@@ -121,6 +124,8 @@ class Payments:
         if target.startswith("in_"):
             target = await self._intent_of_invoice(target)
         if target.startswith("pi_"):
+            with calling(target):
+                target = await self._cash_balance.intent_behind(target, draft.provider_charge_id)
             params["payment_intent"] = target
         else:
             params["charge"] = target
@@ -148,7 +153,7 @@ class Payments:
         """The whole truth about an intent, with every payment that arrived for it."""
         with calling(intent.id):
             if mapping.is_transfer(intent):
-                captures, refunded_minor = await self._portions(intent)
+                captures, refunded_minor = await self._cash_balance.portions(intent)
             else:
                 captures, refunded_minor = await self._charges(intent)
             return mapping.payment(intent, captures, refunded_minor)
@@ -164,30 +169,6 @@ class Payments:
         currency = str(intent.currency).upper()
         refunded = from_stripe(sum(charge.amount_refunded for charge in paid), currency)
         return [mapping.capture_of_charge(charge) for charge in reversed(paid)], refunded
-
-    async def _portions(self, intent: stripe.PaymentIntent) -> tuple[list[Capture], int]:
-        """A transfer's money is what the customer's cash balance gave to this intent, portion by
-        portion; what it took back when the intent was canceled counts as refunded."""
-        if _nothing_arrived(intent):
-            return [], 0
-        customer_id = mapping.reference(intent.customer) or ""
-        currency = str(intent.currency).upper()
-        charge = intent.latest_charge
-        refunded = charge.amount_refunded if isinstance(charge, stripe.Charge) else 0
-        captures: list[Capture] = []
-        first_page = await self._v1.customers.cash_balance_transactions.list_async(
-            customer_id, {"limit": PAGE_SIZE_MAX}
-        )
-        async for moved in first_page.auto_paging_iter():
-            if moved.created < intent.created:
-                break  # Newest first: nothing older can belong to this intent.
-            applied = getattr(moved, "applied_to_payment", None)
-            withdrawn = getattr(moved, "unapplied_from_payment", None)
-            if applied and mapping.reference(applied.payment_intent) == intent.id:
-                captures.insert(0, _portion(moved, currency))
-            elif withdrawn and mapping.reference(withdrawn.payment_intent) == intent.id:
-                refunded += moved.net_amount
-        return captures, from_stripe(refunded, currency)
 
     async def _is_cash(self, target: str) -> bool:
         if not target.startswith("pi_"):
@@ -257,7 +238,7 @@ def _options(draft: PaymentDraft) -> PaymentIntentCreateParamsPaymentMethodOptio
 
 def _confirmation(draft: PaymentDraft) -> PaymentIntentConfirmParams:
     if _stripe_type(draft) == "customer_balance":
-        return {"payment_method_data": {"type": "customer_balance"}}
+        return BY_TRANSFER
     return {
         "payment_method_data": {
             "type": "oxxo",
@@ -276,20 +257,3 @@ def _first_and_last_name(name: str) -> str:
         return name
     joined = "".join(words)
     return f"{joined} {joined}"
-
-
-def _nothing_arrived(intent: stripe.PaymentIntent) -> bool:
-    action = intent.next_action
-    details = action.display_bank_transfer_instructions if action else None
-    if details is None:
-        return intent.status in {"requires_payment_method", "requires_confirmation"}
-    return details.amount_remaining == intent.amount
-
-
-def _portion(moved: stripe.CustomerCashBalanceTransaction, currency: str) -> Capture:
-    return Capture(
-        provider_charge_id=moved.id,
-        amount_minor=from_stripe(-moved.net_amount, currency),
-        currency=currency,
-        captured_at=mapping.instant(moved.created),
-    )

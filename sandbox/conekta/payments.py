@@ -149,6 +149,21 @@ class Payments:
         self.settle(order)
         self.events.emit_in_some_order((f"order.{order['payment_status']}", order), told)
 
+    def reverse(self, reference: str) -> Json:
+        """The store takes a cash payment back. Conekta documents the charge's status and its event, and
+        nothing of the order: that stays as it is. Raises KeyError when no paid charge has it."""
+        order = self.orders[self._order_id_by_reference[reference]]
+        known = [charge for charge in charges_of(order) if reference_of(charge) == reference]
+        paid = [charge for charge in known if charge["status"] == "paid"]
+        if not paid:
+            raise KeyError(reference)
+        [charge, *_] = paid
+        charge["status"] = "reversed"
+        at = self.core.clock.now()
+        self._book(charge, f"{charge['id']}:reversed", "refund", charge["amount"], "succeeded", at)
+        self.events.emit("charge.reversed", charge)
+        return _result(order, charge, charge["status"], reference)
+
     def _charge_to_pay(self, order: Json, known: list[Json]) -> Json:
         """The charge of this reference; when that is paid already, an alternative, or one more."""
         for charge in [*known, *charges_of(order)]:

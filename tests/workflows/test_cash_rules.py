@@ -11,6 +11,7 @@ from sqlalchemy import select
 from abono.simulate.invariants import check_invariants
 from abono.simulate.world import World
 from models.billing_policy import BillingPolicy, SpareMoneyAction
+from models.cash_rules import MoneyCase
 from models.commands import (
     Cancel,
     CreditUnapplied,
@@ -29,6 +30,7 @@ from models.storage.tables import (
 )
 from models.subscription import SubscriptionTerms
 from tests.support.books import attempts_of, invoices_of, live_references
+from tests.support.cash import plays
 from tests.support.refunds import captures_of, carry_out, follow, told
 from workflows.subscription import SubscriptionWorkflow
 
@@ -59,6 +61,7 @@ async def canceled(world: World, handle: Any) -> None:
     assert await handle.result() == "canceled"
 
 
+@plays(MoneyCase.AFTER_END)
 async def test_a_transfer_after_the_end_is_read_and_held(world: World) -> None:
     """The event that a CLABE was paid may say no more than: look."""
     terms, handle, clabe = await opened(world, Instrument.SPEI)
@@ -93,6 +96,7 @@ async def test_a_plan_may_pay_late_money_back_by_itself(world: World) -> None:
     await check_invariants(world)
 
 
+@plays(MoneyCase.PAID_TWICE)
 async def test_two_transfers_are_told_of_in_one_breath(world: World) -> None:
     """The first one's event has a body that pays the invoice; the second one's says only: look."""
     terms, _, clabe = await opened(world, Instrument.SPEI)
@@ -179,6 +183,7 @@ async def test_held_money_becomes_credit_by_command_once(world: World) -> None:
     await check_invariants(world)
 
 
+@plays(MoneyCase.AFTER_REISSUE)
 async def test_old_voucher_and_new_one_are_both_paid(world: World) -> None:
     terms, _, old = await opened(world, Instrument.OXXO)
     await world.env.sleep(3 * DAY + HOUR)
@@ -194,6 +199,7 @@ async def test_old_voucher_and_new_one_are_both_paid(world: World) -> None:
     await check_invariants(world)
 
 
+@plays(MoneyCase.AFTER_EXPIRY, MoneyCase.AFTER_REISSUE)
 async def test_a_voucher_that_is_paid_after_it_ran_out(world: World) -> None:
     """The invoice is still open, and the slip that replaced it must not be paid any more."""
     terms, _, old = await opened(world, Instrument.OXXO)

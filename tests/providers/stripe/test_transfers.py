@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
 from models.outcomes import Instrument, PayTransfer
 from models.snapshots import PaymentSnapshot, PaymentStatus
-from providers.protocol import PaymentDraft, RefundDraft
+from providers.protocol import FailureKind, PaymentDraft, ProviderFailure, RefundDraft
 from tests.providers.stripe.conftest import Stage
 
 
@@ -96,14 +98,50 @@ async def test_too_much_stays_in_the_balance_and_pays_the_next(stage: Stage) -> 
     assert sum(booked) == 3 * 19_900
 
 
-async def test_a_canceled_transfer_gives_its_portion_back_to_the_balance(stage: Stage) -> None:
+async def test_what_a_canceled_transfer_had_becomes_a_payment_of_its_own(stage: Stage) -> None:
+    """Stripe gives it back to the balance, where nobody sees it and any other transfer could take it."""
+    draft, snapshot = await asked(stage)
+    payment_id = snapshot.provider_payment_id
+    await stage.control(f"payments/{transfer_of(snapshot).clabe}/pay", {"amount_minor": 5_000})
+    canceled = await stage.provider.cancel_payment(payment_id)
+    again = await stage.provider.cancel_payment(payment_id)
+    assert canceled == again == await stage.provider.get_payment(payment_id)
+    assert canceled.status is PaymentStatus.CANCELED
+    assert (total(canceled), canceled.amount_refunded_minor) == (5_000, 0)
+    charges = [c for c in await stage.charges() if c["status"] in {"paid", "succeeded"}]
+    assert sum(c["amount_minor"] * (1 if c["kind"] == "charge" else -1) for c in charges) == 5_000
+    assert not [c for c in await stage.charges() if c["status"] == "pending"]
+
+    _, following = await asked(stage, provider_customer_id=draft.provider_customer_id)
+    assert transfer_of(following).amount_minor == 19_900, "no other transfer takes it"
+    await stage.provider.refund(
+        RefundDraft(
+            refund_id="refund-2",
+            provider_payment_id=payment_id,
+            provider_charge_id=canceled.captures[0].provider_charge_id,
+            amount_minor=2_000,
+            currency="MXN",
+            reason="requested_by_customer",
+            already_refunded_minor=0,
+        )
+    )
+    found = await stage.provider.get_payment(payment_id)
+    assert (total(found), found.amount_refunded_minor) == (5_000, 2_000)
+
+
+@pytest.mark.parametrize("mode", ["applied_then_timeout", "applied_then_error"])
+@pytest.mark.parametrize("operation", ["payment_intents.create", "payment_intents.confirm"])
+async def test_a_lost_answer_sweeps_once(stage: Stage, operation: str, mode: str) -> None:
     _, snapshot = await asked(stage)
     await stage.control(f"payments/{transfer_of(snapshot).clabe}/pay", {"amount_minor": 5_000})
+    await stage.control(
+        "faults", {"provider": "stripe", "operation": operation, "mode": mode, "count": 1}
+    )
+    with pytest.raises(ProviderFailure) as lost:
+        await stage.provider.cancel_payment(snapshot.provider_payment_id)
+    assert lost.value.kind is FailureKind.UNKNOWN
     canceled = await stage.provider.cancel_payment(snapshot.provider_payment_id)
-    assert canceled.status is PaymentStatus.CANCELED
-    assert total(canceled) == canceled.amount_refunded_minor == 5_000
-    refunds = [c["amount_minor"] for c in await stage.charges() if c["kind"] == "refund"]
-    assert refunds == [5_000]
+    assert (canceled.status, total(canceled)) == (PaymentStatus.CANCELED, 5_000)
 
 
 async def test_a_clabe_never_expires_at_stripe(stage: Stage) -> None:
