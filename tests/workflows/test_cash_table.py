@@ -9,6 +9,7 @@ from sqlalchemy import select
 
 from abono.simulate.invariants import check_invariants
 from abono.simulate.world import World
+from models.billing_policy import BillingPolicy
 from models.cash_rules import CASH_RULES, MoneyCase
 from models.commands import Cancel, InboxEvent, Pause, ProviderEvents, payment_workflow_id
 from models.events import EventKind, ProviderEvent
@@ -16,7 +17,7 @@ from models.operations import MarkPaid
 from models.outcomes import Instrument, ProviderName
 from models.snapshots import Capture, PaymentSnapshot, PaymentStatus
 from models.storage.tables import OutboundEvent, new_id
-from models.subscription import BillingPolicy, SubscriptionTerms
+from models.subscription import SubscriptionTerms
 from tests.support.books import attempts_of, invoices_of
 from tests.support.cash import PLAYED, plays
 from tests.support.changing import change, offer
