@@ -31,6 +31,7 @@ from activities.payment_methods import PaymentMethodActivities
 from activities.plan_changes import PlanChangeActivities
 from activities.provider_calls import ProviderActivities
 from activities.purchase_money import PurchaseActivities
+from activities.reconcile import ReconcileActivities
 from activities.records import RecordActivities
 from activities.subscription_calls import SubscriptionActivities
 from models.commands import PROVIDER_TASK_QUEUES, TASK_QUEUE
@@ -43,6 +44,7 @@ from workflows.late_payment import LatePaymentWorkflow
 from workflows.payment_method import DetachPaymentMethodWorkflow, PaymentMethodWorkflow
 from workflows.pending_payment import PendingPaymentWorkflow
 from workflows.purchase import PurchaseWorkflow
+from workflows.reconcile import ReconcileWorkflow
 from workflows.refund import RefundWorkflow
 from workflows.resolve_attempt import ResolveAttemptWorkflow
 from workflows.subscription import SubscriptionWorkflow
@@ -58,6 +60,7 @@ WORKFLOWS: Sequence[type] = (
     PurchaseWorkflow,
     BenefitWorkflow,
     RefundWorkflow,
+    ReconcileWorkflow,
 )
 # Our packages are pure where workflows import them; importing them anew for each workflow would cost
 # eleven times the CPU and fifty times the memory.
@@ -99,6 +102,7 @@ def make_workers(
     operating = OperatorActivities(sessions, providers)
     money = MoneyActivities(sessions, providers)
     credit = CreditActivities(sessions)
+    reconciling = ReconcileActivities(sessions, providers)
     common: dict[str, Any] = {
         "interceptors": interceptors,
         "activity_executor": executor,
@@ -118,6 +122,9 @@ def make_workers(
             operating.note_action,
             disputes.record_dispute,
             credit.credit_unapplied,
+            reconciling.begin_reconcile,
+            reconciling.settle_reconcile,
+            reconciling.end_reconcile,
         ],
         workflow_runner=workflow_runner(),
         workflow_task_poller_behavior=PollerBehaviorAutoscaling(),
@@ -150,6 +157,7 @@ def make_workers(
         disputes.accept_dispute,
         money.send_refund,
         money.follow_money,
+        reconciling.reconcile_step,
     ]
     return [
         engine,

@@ -74,7 +74,7 @@ class MoneyActivities(MoneyCalls):
             refund = await session.get_one(Refund, order.refund_id)
             if refund.status != PENDING:
                 return RefundResult(status=refund.status, failure_code=refund.failure_code)
-            where = await _object_of_capture(session, refund.payment_id)
+            where = await object_of_capture(session, refund.payment_id)
             charge_id = (await session.get_one(Payment, refund.payment_id)).provider_charge_id
             siblings = await _siblings(session, refund.payment_id)
             await _wait_for_turn(session, refund, siblings)
@@ -287,7 +287,7 @@ async def _locked(session: AsyncSession, refund: Refund) -> tuple[RefundBook, Re
     return RefundBook(session, invoice, server_time()), row
 
 
-async def _object_of_capture(session: AsyncSession, payment_id: UUID) -> MoneyObject | None:
+async def object_of_capture(session: AsyncSession, payment_id: UUID) -> MoneyObject | None:
     capture = await session.get_one(Payment, payment_id)
     attempt = await session.get(ChargeAttempt, capture.attempt_id) if capture.attempt_id else None
     if attempt is not None and Instrument(attempt.instrument) in BY_HAND:

@@ -13,8 +13,8 @@ from sqlalchemy import select
 
 from api.commands import Commands, TemporalAway, WorkflowGone
 from api.context import ApiContext
-from api.event_facts import DueEvent
-from api.event_targets import Target
+from activities.event_facts import DueEvent
+from activities.event_targets import Target
 from api.problems import is_database_away, log_unexpected
 from models.commands import (
     DisputeInput,

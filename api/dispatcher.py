@@ -28,8 +28,8 @@ from api.clock import now
 from api.commands import Commands
 from api.context import ApiContext
 from api.delivery import Delivery, Report
-from api.event_facts import DueEvent, load_facts
-from api.event_targets import Disposition, Parked, Target, judge
+from activities.event_facts import DueEvent, load_facts
+from activities.event_targets import Disposition, Parked, Target, judge
 from api.problems import is_database_away, log_unexpected
 from api.reminders import Reminders
 from api.retention import Cleaner

@@ -15,6 +15,7 @@ Every method may raise `ProviderFailure` and nothing else for anything that a pr
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from enum import StrEnum
 from typing import Any, Protocol
 
@@ -23,6 +24,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict
 from models.calendar import BillingInterval
 from models.events import ProviderEvent
 from models.outcomes import FallbackReason, Instrument, OutcomeClass, ProviderName
+from models.reconcile import ListedPage, Listing
 from models.snapshots import (
     Decline,
     DisputeSnapshot,
@@ -310,6 +312,18 @@ class GrantDraft(_Request):
     provider_benefit_id: str
 
 
+class ObjectLists(Protocol):
+    """What the account holds, page by page: for whoever compares it with our books."""
+
+    @property
+    def kinds(self) -> tuple[Listing, ...]:
+        """What this provider can list at all."""
+
+    async def page(self, listing: Listing, since: datetime, cursor: str | None) -> ListedPage:
+        """The objects made (or changed, where the provider can tell) since then, each as the event that a
+        webhook about it would have brought. `cursor` is the one that the page before gave."""
+
+
 class PaymentProvider(Protocol):
     """One account at one provider. Objects are safe to share within one event loop."""
 
@@ -321,6 +335,9 @@ class PaymentProvider(Protocol):
 
     @property
     def capabilities(self) -> Capabilities: ...
+
+    @property
+    def lists(self) -> ObjectLists: ...
 
     async def aclose(self) -> None:
         """Close the connections."""

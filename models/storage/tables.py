@@ -13,6 +13,7 @@ from models.storage.billing import (
 from models.storage.messages import AuditEntry, IdempotencyKey, OutboundEvent, WebhookEvent
 from models.storage.money import CreditEntry, Dispute, Refund, Reminder
 from models.storage.providers import ProviderHealth
+from models.storage.reconciliation import ReconciliationFinding, ReconciliationRun
 from models.storage.shop import Benefit, BenefitGrant, Product, Purchase
 from models.storage.tenants import (
     ApiKey,
@@ -21,6 +22,7 @@ from models.storage.tenants import (
     PaymentMethod,
     ProviderCustomer,
 )
+from models.storage.usage import UsageCounter, UsageEvent
 
 __all__ = [
     "ApiKey",
@@ -44,10 +46,14 @@ __all__ = [
     "ProviderCustomer",
     "ProviderHealth",
     "Purchase",
+    "ReconciliationFinding",
+    "ReconciliationRun",
     "Refund",
     "Reminder",
     "Subscription",
     "SubscriptionPlan",
+    "UsageCounter",
+    "UsageEvent",
     "WebhookEvent",
     "new_id",
 ]

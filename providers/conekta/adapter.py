@@ -27,6 +27,7 @@ from providers.conekta import failures, mapping
 from providers.conekta.capabilities import CAPABILITIES, CURRENCY, NO_SINGLE_CARD
 from providers.conekta.cards import Cards
 from providers.conekta.client import PAGE_SIZE, ConektaClient, Sdk
+from providers.conekta.lists import ConektaLists
 from providers.conekta.mapping import ConektaCustomer, ConektaOrder
 from providers.conekta.orders import read_after_write, read_order
 from providers.conekta.subscriptions import Subscriptions
@@ -124,6 +125,10 @@ class ConektaProvider(NoPlanChange, NoCheckout, NoBenefits, NoBrowserSetup, NoDi
     @property
     def capabilities(self) -> Capabilities:
         return CAPABILITIES
+
+    @property
+    def lists(self) -> ConektaLists:
+        return ConektaLists(self._client, self._account)
 
     async def aclose(self) -> None:
         await self._client.aclose()

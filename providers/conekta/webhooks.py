@@ -107,7 +107,7 @@ class WebhookReader:
             elif envelope.type == "order.charged_back":
                 facts = _about_charged_back(envelope.subject, _time(envelope.created_at))
             elif family == "order":
-                facts = _about_order(envelope.subject)
+                facts = about_order(envelope.subject)
             elif family == "charge":
                 facts = _about_charge(envelope.subject)
             elif family == "subscription":
@@ -127,7 +127,7 @@ class WebhookReader:
         )
 
 
-def _about_order(subject: dict[str, Any]) -> dict[str, Any]:
+def about_order(subject: dict[str, Any]) -> dict[str, Any]:
     try:
         order = mapping.read_order("webhook", subject)
     except ProviderFailure as failure:
@@ -149,7 +149,7 @@ def _about_order(subject: dict[str, Any]) -> dict[str, Any]:
 
 
 def _about_charged_back(subject: dict[str, Any], seen_at: datetime) -> dict[str, Any]:
-    facts = _about_order(subject)
+    facts = about_order(subject)
     try:
         dispute = disputes.of_order(mapping.read_order("webhook", subject), seen_at)
     except ValueError as error:

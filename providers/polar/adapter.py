@@ -34,6 +34,7 @@ from providers.polar.catalog import Catalog
 from providers.polar.client import PolarClient
 from providers.polar.customers import Customers
 from providers.polar.grants import LOOKS_AFTER_SECONDS, Grants
+from providers.polar.lists import PolarLists
 from providers.polar.payments import Payments
 from providers.polar.subscriptions import Subscriptions
 from providers.polar.webhooks import WebhookReader
@@ -110,6 +111,10 @@ class PolarProvider(NoPlanChange, NoBrowserSetup, NoInstrumentChange, NoDisputeA
     @property
     def capabilities(self) -> Capabilities:
         return CAPABILITIES
+
+    @property
+    def lists(self) -> PolarLists:
+        return PolarLists(self._client, self._account)
 
     async def aclose(self) -> None:
         await self._client.aclose()

@@ -175,6 +175,7 @@ class PolarRefund(_WithMetadata):
     status: str | None = None
     amount: int
     currency: str
+    created_at: Time | None = None
 
 
 class _GrantError(_Tolerant):

@@ -141,17 +141,17 @@ def _signatures(header: str) -> list[bytes]:
 def _translate(envelope: _Envelope) -> Facts:
     family = envelope.type.partition(".")[0]
     if family == "order":
-        return _about_order(mapping.read(PolarOrder, "webhook", envelope.data))
+        return about_order(mapping.read(PolarOrder, "webhook", envelope.data))
     if family == "checkout":
         return _about_checkout(mapping.read(PolarCheckout, "webhook", envelope.data))
     if family == "subscription":
-        return _about_subscription(mapping.read(PolarSubscription, "webhook", envelope.data))
+        return about_subscription(mapping.read(PolarSubscription, "webhook", envelope.data))
     if family == "benefit_grant":
         return _about_grant(mapping.read(PolarGrant, "webhook", envelope.data))
     return {"kind": EventKind.IGNORED}
 
 
-def _about_order(order: PolarOrder) -> Facts:
+def about_order(order: PolarOrder) -> Facts:
     attempt_id = order.reference("attempt_id")
     facts: Facts = {
         "subscription_id": order.reference("subscription_id"),
@@ -189,7 +189,7 @@ def _about_checkout(checkout: PolarCheckout) -> Facts:
     return {"kind": EventKind.PAYMENT, **facts, "payment": snapshot}
 
 
-def _about_subscription(found: PolarSubscription) -> Facts:
+def about_subscription(found: PolarSubscription) -> Facts:
     if found.reference(GRANT_REFERENCE) is not None:
         # It only carries a benefit: the events of the grant say what happened.
         return {"kind": EventKind.IGNORED}

@@ -52,6 +52,7 @@ from providers.stripe.checkout import SESSION_PREFIX, Checkouts
 from providers.stripe.client import make_client
 from providers.stripe.disputes import Disputes
 from providers.stripe.failures import asks_for_customer
+from providers.stripe.lists import StripeLists
 from providers.stripe.pauses import Pauses
 from providers.stripe.payment_methods import PaymentMethods
 from providers.stripe.payments import Payments, paid_intent_of
@@ -100,6 +101,10 @@ class StripeProvider(NoBenefits):
     @property
     def capabilities(self) -> Capabilities:
         return CAPABILITIES
+
+    @property
+    def lists(self) -> StripeLists:
+        return StripeLists(self._client, self._payments, self.find_invoice, self._account)
 
     async def aclose(self) -> None:
         await self._transport.aclose()

@@ -82,14 +82,14 @@ class Payments:
             return found
         if was_replayed(confirmed) or confirmed.status != "requires_action":
             return await read_back(self.get(payment_id), payment_id)
-        return await read_back(self._snapshot(confirmed), payment_id)
+        return await read_back(self.snapshot(confirmed), payment_id)
 
     async def get(self, payment_id: str) -> PaymentSnapshot:
         with calling(payment_id):
             intent = await self._v1.payment_intents.retrieve_async(
                 payment_id, {"expand": ["latest_charge"]}
             )
-        return await self._snapshot(intent)
+        return await self.snapshot(intent)
 
     async def cancel(self, payment_id: str) -> PaymentSnapshot:
         """Cancel, then read: an old answer under the key could hide money that came later. A transfer's
@@ -149,7 +149,7 @@ class Payments:
                 intent_id, {"expand": ["latest_charge"]}
             )
 
-    async def _snapshot(self, intent: stripe.PaymentIntent) -> PaymentSnapshot:
+    async def snapshot(self, intent: stripe.PaymentIntent) -> PaymentSnapshot:
         """The whole truth about an intent, with every payment that arrived for it."""
         with calling(intent.id):
             if mapping.is_transfer(intent):

@@ -71,7 +71,10 @@ def _ignored(_event: stripe.Event) -> Facts:
 
 
 def _subscription(event: stripe.Event) -> Facts:
-    found = cast(stripe.Subscription, event.data.object)
+    return about_subscription(cast(stripe.Subscription, event.data.object))
+
+
+def about_subscription(found: stripe.Subscription) -> Facts:
     return {
         "kind": EventKind.SUBSCRIPTION,
         "subscription_id": mapping.our(found.metadata, "subscription_id"),
@@ -91,9 +94,13 @@ def _invoice(event: stripe.Event) -> Facts:
     # none of ours.
     if event.type in _INVOICE_NOISE or found.status in {"draft", None}:
         return _ignored(event)
-    snapshot = mapping.invoice(found)
-    if snapshot.provider_subscription_id is None:
+    if mapping.invoice(found).provider_subscription_id is None:
         return _ignored(event)
+    return about_invoice(found)
+
+
+def about_invoice(found: stripe.Invoice) -> Facts:
+    snapshot = mapping.invoice(found)
     metadata = mapping.invoice_metadata(found)
     return {
         "kind": EventKind.INVOICE,

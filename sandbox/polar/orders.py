@@ -36,7 +36,7 @@ class Orders:
         found = [
             objects.order(self.world, order)
             for order in reversed(self.world.all("orders").values())
-            if wire.matches(request, order, _ORDER_FILTERS)
+            if wire.matches(request, order, _ORDER_FILTERS) and wire.made_within(request, order)
         ]
         return JSONResponse(wire.page(request, found))
 

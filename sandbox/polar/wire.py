@@ -6,6 +6,7 @@ import json
 import secrets
 import uuid
 from collections.abc import Collection, Iterable
+from datetime import UTC, datetime
 from typing import Any
 
 from starlette.requests import Request
@@ -158,6 +159,28 @@ def matches(request: Request, entity: Json, columns: Iterable[str]) -> bool:
             if _shown(entity["metadata"].get(key)) not in query.getlist(name):
                 return False
     return True
+
+
+def made_within(request: Request, entity: Json) -> bool:
+    """Whether the entity passes `created_after` and `created_before`, which are inclusive."""
+    made = datetime.fromisoformat(entity["created_at"])
+    after, before = (_moment(request, f"created_{name}") for name in ("after", "before"))
+    return (after is None or made >= after) and (before is None or made <= before)
+
+
+def _moment(request: Request, name: str) -> datetime | None:
+    raw = request.query_params.get(name)
+    if raw is None:
+        return None
+    try:
+        found = datetime.fromisoformat(raw)
+    except ValueError:
+        raise Refusal(
+            422,
+            "RequestValidationError",
+            [{"type": "datetime_parsing", "loc": ["query", name], "msg": "a date and time"}],
+        ) from None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 def page(request: Request, items: list[Json]) -> Json:

@@ -213,6 +213,7 @@ class StripeSimulator:
             ("charges.list", "GET", "/charges", p.list_charges),
             ("charges.retrieve", "GET", "/charges/{charge}", p.retrieve_charge),
             ("refunds.create", "POST", "/refunds", r.create),
+            ("refunds.list", "GET", "/refunds", r.list_refunds),
             ("refunds.retrieve", "GET", "/refunds/{refund}", r.retrieve),
             ("disputes.retrieve", "GET", "/disputes/{dispute}", d.retrieve),
             ("disputes.close", "POST", "/disputes/{dispute}/close", d.close_by_merchant),

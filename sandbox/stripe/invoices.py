@@ -27,7 +27,7 @@ class Invoices:
         return self.world.get("invoices", invoice, "invoice")
 
     def list_invoices(self, params: Params, call: Call) -> Object:
-        only(params, "subscription", "customer", "status", "limit", "starting_after")
+        only(params, "subscription", "customer", "status", "limit", "created", "starting_after")
         found = self.world.all("invoices").values()
         wanted = {n: params[n] for n in ("customer", "status") if n in params}
         chosen = [i for i in found if all(i[name] == value for name, value in wanted.items())]

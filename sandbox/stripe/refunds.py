@@ -70,6 +70,16 @@ class Refunds:
         self.world.emit("refund.updated", refund)
         self._book(refund, self.world.get("payment_intents", charge["payment_intent"]))
 
+    def list_refunds(self, params: Params, call: Call) -> Object:
+        only(params, "payment_intent", "charge", "limit", "created", "starting_after")
+        wanted = {n: params[n] for n in ("payment_intent", "charge") if n in params}
+        chosen = [
+            refund
+            for refund in self.world.all("refunds").values()
+            if all(refund[name] == value for name, value in wanted.items())
+        ]
+        return self.world.page("/v1/refunds", chosen, params)
+
     def _return_money(self, made: Object, charge: Object, intent: Object) -> None:
         charge["amount_refunded"] += made["amount"]
         charge["refunded"] = charge["amount_refunded"] == charge["amount"]

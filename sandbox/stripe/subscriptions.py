@@ -77,7 +77,7 @@ class Subscriptions:
         return self.world.get("subscriptions", subscription, "id")
 
     def list_subscriptions(self, params: Params, call: Call) -> Object:
-        only(params, "customer", "status", "limit", "price", "starting_after")
+        only(params, "customer", "status", "limit", "price", "created", "starting_after")
         status = optional_text(params, "status")
         customer = optional_text(params, "customer")
         chosen = [

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import copy
 import math
+import operator
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from sandbox.core import Core, new_id
-from sandbox.stripe.refusals import missing
+from sandbox.stripe.refusals import Refusal, missing
 
 API_VERSION = "2026-10-28.endive"
 
 Object = dict[str, Any]
+_COMPARE = {"gt": operator.gt, "gte": operator.ge, "lt": operator.lt, "lte": operator.le}
 
 # Which collection an id belongs to, by its prefix: used to expand references.
 COLLECTION_BY_PREFIX = {
@@ -110,7 +112,7 @@ class World:
 
     def page(self, url: str, entities: Iterable[Object], params: dict[str, Any]) -> Object:
         """One page of a list, newest first, as `limit`, `starting_after` and `expand` ask."""
-        newest_first = list(entities)[::-1]
+        newest_first = [one for one in entities if _made_within(one, params.get("created"))][::-1]
         after = params.get("starting_after")
         if after is not None:
             ids = [entity["id"] for entity in newest_first]
@@ -147,6 +149,28 @@ class World:
     def book(self, entity_id: str, kind: str, status: str, **fields: Any) -> None:
         """Write a movement of money into the book of the whole sandbox."""
         self.core.book(provider="stripe", id=entity_id, kind=kind, status=status, **fields)
+
+
+def _made_within(entity: Object, asked: Any) -> bool:
+    """Whether the object passes `created`: a moment, or an object of `gt`, `gte`, `lt`, `lte`."""
+    if asked is None:
+        return True
+    made = entity["created"]
+    if not isinstance(asked, dict):
+        return bool(made == _seconds(asked))
+    for name, value in asked.items():
+        if name not in _COMPARE:
+            raise Refusal(400, f"Received unknown parameter: created[{name}]", param="created")
+        if not _COMPARE[name](made, _seconds(value)):
+            return False
+    return True
+
+
+def _seconds(value: Any) -> int:
+    try:
+        return int(value)
+    except (TypeError, ValueError):
+        raise Refusal(400, f"Invalid timestamp: {value}", param="created") from None
 
 
 def _public(value: Any) -> Any:

@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from api.event_facts import (
+from activities.event_facts import (
     AttemptFact,
     DueEvent,
     EventFacts,
@@ -17,7 +17,7 @@ from api.event_facts import (
     SubscriptionFact,
     key_of,
 )
-from api.event_targets import Disposition, Parked, Target, Verdict, judge
+from activities.event_targets import Disposition, Parked, Target, Verdict, judge
 from models.events import EventKind, ProviderEvent
 from models.outcomes import ProviderName
 from models.snapshots import (

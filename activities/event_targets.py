@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from uuid import UUID
 
-from api.event_facts import (
+from activities.event_facts import (
     AttemptFact,
     DueEvent,
     EventFacts,
