@@ -169,6 +169,40 @@ def codec_server() -> None:
 
 
 @app.command()
+def reconcile(
+    provider: Annotated[
+        list[str] | None, typer.Option(help="stripe, conekta or polar; repeat for several")
+    ] = None,
+    since: Annotated[
+        str | None, typer.Option(help="12h, 3d or a time; by default where the last run was done")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show, and change nothing")] = False,
+    json: Annotated[bool, typer.Option("--json", help="For programs")] = False,
+) -> int:
+    """Compare the providers' books with ours and have what webhooks missed put right.
+
+    Exit codes: 0 no drift, 1 drift repaired, 2 drift left for a person, 3 it could not be done.
+    """
+    import abono.reconcile as reconciling
+    from abono.dev.explain import explain
+    from models.outcomes import ProviderName
+
+    if unknown := set(provider or []) - set(ProviderName):
+        return _complain(f"{min(unknown)} is no provider: {', '.join(ProviderName)}.", code=2)
+    names = [ProviderName(name) for name in provider or []]
+    try:
+        asked = reconciling.Asked(names, reconciling.since_of(since), dry_run)
+        outcome = asyncio.run(reconciling.reconcile(_settings(), asked))
+    except Exception as problem:
+        line = explain(problem)
+        if line is None or os.environ.get("ABONO_DEBUG"):
+            raise
+        return _complain(line, code=reconciling.NOT_DONE)
+    typer.echo(reconciling.as_json(outcome) if json else reconciling.as_table(outcome))
+    return outcome.exit_code
+
+
+@app.command()
 def doctor() -> int:
     """Show what this machine and these settings allow, and what to do about the rest."""
     from abono.doctor import examine

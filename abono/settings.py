@@ -125,6 +125,12 @@ class Settings(BaseSettings):
         2.0, alias="ABONO_POLAR_CALLS_PER_SECOND", gt=0, allow_inf_nan=False
     )
     provider_timeout_seconds: float = Field(8.0, alias="ABONO_PROVIDER_TIMEOUT_SECONDS", gt=0)
+    reconcile_every_minutes: int = Field(
+        360,
+        alias="ABONO_RECONCILE_EVERY_MINUTES",
+        ge=0,
+        description="How often the providers' books are compared with ours; 0: never by itself",
+    )
     api_host: str = Field("127.0.0.1", alias="ABONO_API_HOST")
     api_port: int = Field(8080, alias="ABONO_API_PORT")
     api_key_pepper: SecretStr = Field(

@@ -19,6 +19,7 @@ from temporalio.client import Client
 from temporalio.worker import Interceptor, PollerBehaviorAutoscaling, Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
+from abono.schedules import ensure_reconcile_schedules
 from abono.settings import Settings
 from abono.wiring import build_providers, call_rates, connect_temporal
 from activities.benefits import BenefitActivities
@@ -192,6 +193,8 @@ async def run(settings: Settings) -> None:
             sessions, rates = make_sessions(database), call_rates(settings)
             for worker in make_workers(client, sessions, providers, calls_per_second=rates):
                 await stack.enter_async_context(worker)
+            every = timedelta(minutes=settings.reconcile_every_minutes) or None
+            await ensure_reconcile_schedules(client, providers.names(), every)
             _mark_ready(ready)
             log.info("worker ready", providers=[str(name) for name in providers.names()])
             await stop.wait()

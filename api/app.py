@@ -32,6 +32,7 @@ from api.routes import (
     products,
     providers,
     purchases,
+    reconciliation,
     refunds,
     routing,
     subscriptions,
@@ -75,7 +76,13 @@ def create_app(context: ApiContext) -> FastAPI:
     app.include_router(webhooks.router, prefix=API_PREFIX)
     app.include_router(_billing(), prefix=API_PREFIX)
     app.include_router(
-        _guarded(routing.router, providers.router, operator.router, operator_inbox.router),
+        _guarded(
+            routing.router,
+            providers.router,
+            operator.router,
+            operator_inbox.router,
+            reconciliation.router,
+        ),
         prefix=API_PREFIX,
     )
     app.include_router(health.router)

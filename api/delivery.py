@@ -11,10 +11,10 @@ from uuid import UUID
 import structlog
 from sqlalchemy import select
 
-from api.commands import Commands, TemporalAway, WorkflowGone
-from api.context import ApiContext
 from activities.event_facts import DueEvent
 from activities.event_targets import Target
+from api.commands import Commands, TemporalAway, WorkflowGone
+from api.context import ApiContext
 from api.problems import is_database_away, log_unexpected
 from models.commands import (
     DisputeInput,

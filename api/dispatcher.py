@@ -24,12 +24,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute
 
 from activities.benefits import write_grant
+from activities.event_facts import DueEvent, load_facts
+from activities.event_targets import Disposition, Parked, Target, judge
 from api.clock import now
 from api.commands import Commands
 from api.context import ApiContext
 from api.delivery import Delivery, Report
-from activities.event_facts import DueEvent, load_facts
-from activities.event_targets import Disposition, Parked, Target, judge
 from api.problems import is_database_away, log_unexpected
 from api.reminders import Reminders
 from api.retention import Cleaner

@@ -25,7 +25,12 @@ from models.breaker import BreakerState, Health
 from models.outcomes import DEFAULT_ACCOUNT, OutcomeClass, ProviderName
 from models.storage.engine import Sessions
 from models.storage.providers import ProviderHealth, health_of
-from models.storage.tables import ChargeAttempt, FallbackEvent
+from models.storage.tables import (
+    ChargeAttempt,
+    FallbackEvent,
+    ReconciliationFinding,
+    ReconciliationRun,
+)
 
 # Scrapes of all watchers together cost one reading in this time.
 FRESH_SECONDS = 5.0
@@ -45,6 +50,8 @@ class Figures:
     attempts: list[tuple[tuple[str, ...], int]] = field(default_factory=list)
     unknown: dict[str, tuple[int, datetime]] = field(default_factory=dict)
     breakers: dict[tuple[str, str], Health] = field(default_factory=dict)
+    drift: list[tuple[tuple[str, ...], int]] = field(default_factory=list)
+    reconciled_at: dict[str, datetime] = field(default_factory=dict)
     read_at: datetime | None = None  # PostgreSQL's clock.
 
 
@@ -90,6 +97,7 @@ class LedgerMetrics(Collector):
         yield _attempts(figures)
         yield from _unknown(figures)
         yield _breakers(figures)
+        yield from _drift(figures)
 
 
 async def read_figures(session: AsyncSession) -> Figures:
@@ -107,6 +115,11 @@ async def read_figures(session: AsyncSession) -> Figures:
         .group_by(attempt.provider)
     )
     health = await session.scalars(select(ProviderHealth))
+    finding, run = ReconciliationFinding, ReconciliationRun
+    drift_labels = (finding.provider, finding.kind, finding.status)
+    drift = select(*drift_labels, func.count()).where(~finding.dry_run).group_by(*drift_labels)
+    done = select(run.provider, func.max(run.finished_at)).where(run.status == "finished")
+    done = done.where(~run.dry_run).group_by(run.provider)
     return Figures(
         fallbacks=_counts(await session.execute(fallbacks)),
         attempts=_counts(await session.execute(attempts)),
@@ -114,6 +127,10 @@ async def read_figures(session: AsyncSession) -> Figures:
             provider: (count, oldest) for provider, count, oldest in await session.execute(unknown)
         },
         breakers={(row.provider, row.account): health_of(row) for row in health},
+        drift=_counts(await session.execute(drift)),
+        reconciled_at={
+            provider: at for provider, at in await session.execute(done) if at is not None
+        },
         read_at=await session.scalar(select(func.now())),
     )
 
@@ -154,6 +171,27 @@ def _unknown(figures: Figures) -> Iterator[Metric]:
         oldest.add_metric([name], max(age.total_seconds(), 0.0) if age else 0.0)
     yield count
     yield oldest
+
+
+def _drift(figures: Figures) -> Iterator[Metric]:
+    """Gauges: what was left yesterday may be settled today."""
+    found = GaugeMetricFamily(
+        "abono_reconciliation_findings",
+        "Differences between a provider's books and ours",
+        labels=["provider", "kind", "status"],
+    )
+    for values, count in figures.drift:
+        found.add_metric(values, count)
+    yield found
+    age = GaugeMetricFamily(
+        "abono_reconciliation_age_seconds",
+        "How long ago a run at a provider was finished",
+        labels=["provider"],
+    )
+    for provider, at in figures.reconciled_at.items():
+        if figures.read_at is not None:
+            age.add_metric([provider], max((figures.read_at - at).total_seconds(), 0.0))
+    yield age
 
 
 def _breakers(figures: Figures) -> Metric:

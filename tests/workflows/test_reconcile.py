@@ -72,7 +72,7 @@ async def findings(world: World, **of: object) -> set[tuple[str, str]]:
 
 
 async def inbox_size(world: World) -> int:
-    return (await world.all(select(func.count()).select_from(WebhookEvent)))[0]
+    return int((await world.all(select(func.count()).select_from(WebhookEvent)))[0])
 
 
 async def slip(world: World, instrument: Instrument = Instrument.OXXO) -> SubscriptionTerms:

@@ -1,0 +1,151 @@
+"""`abono reconcile`: a run at each provider, now, and what it found as a table or as JSON."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+from sqlalchemy import select
+from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
+from temporalio.common import WorkflowIDConflictPolicy
+from temporalio.exceptions import WorkflowAlreadyStartedError
+
+from abono.dev.errors import DevError
+from abono.settings import Settings
+from abono.wiring import build_providers, connect_temporal
+from models.commands import TASK_QUEUE
+from models.outcomes import ProviderName
+from models.reconcile import ReconcileInput, ReconcileReport, reconcile_workflow_id
+from models.storage.engine import make_engine, make_sessions
+from models.storage.tables import ReconciliationFinding
+from workflows.reconcile import ReconcileWorkflow
+
+NO_DRIFT, REPAIRED, LEFT, NOT_DONE = 0, 1, 2, 3
+HEADINGS = ("PROVIDER", "WHAT", "OBJECT", "THEIRS", "OURS", "NOW")
+_AGO = re.compile(r"(\d{1,4})([mhd])")
+_UNITS = {"m": "minutes", "h": "hours", "d": "days"}
+
+
+@dataclass(frozen=True)
+class Asked:
+    providers: Sequence[ProviderName]
+    since: datetime | None
+    dry_run: bool
+
+
+@dataclass(frozen=True)
+class Outcome:
+    reports: list[ReconcileReport]
+    findings: list[ReconciliationFinding]
+
+    @property
+    def exit_code(self) -> int:
+        if any(report.left or not report.finished for report in self.reports):
+            return LEFT
+        return REPAIRED if any(report.repaired for report in self.reports) else NO_DRIFT
+
+
+def since_of(text: str | None) -> datetime | None:
+    """`90m`, `12h`, `3d`, or a date or time by ISO 8601 (UTC where it names no zone)."""
+    if text is None:
+        return None
+    if (ago := _AGO.fullmatch(text)) is not None:
+        return datetime.now(UTC) - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        raise DevError(f"{text} is no time: say 12h, 3d, or 2026-11-22T08:00.") from None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+async def reconcile(settings: Settings, asked: Asked) -> Outcome:
+    """Raises DevError where it cannot be done now."""
+    configured = build_providers(settings)
+    names = [name for name in asked.providers or list(ProviderName) if name in configured.names()]
+    await configured.aclose()
+    if not names:
+        raise DevError("No such provider is configured: there is nobody to ask.")
+    client = await connect_temporal(settings, lazy=False)
+    reports = await asyncio.gather(*(_run(client, name, asked) for name in names))
+    engine = make_engine(settings.sqlalchemy_url, pool_size=1)
+    try:
+        async with make_sessions(engine)() as session:
+            table = ReconciliationFinding
+            runs = [UUID(report.run_id) for report in reports]
+            statement = (
+                select(table).where(table.run_id.in_(runs)).order_by(table.found_at, table.id)
+            )
+            return Outcome(list(reports), list(await session.scalars(statement)))
+    finally:
+        await engine.dispose()
+
+
+async def _run(client: Client, provider: ProviderName, asked: Asked) -> ReconcileReport:
+    request = ReconcileInput(provider=provider, since=asked.since, dry_run=asked.dry_run)
+    try:
+        handle: WorkflowHandle[ReconcileWorkflow, ReconcileReport] = await client.start_workflow(
+            ReconcileWorkflow.run,
+            request,
+            id=reconcile_workflow_id(provider),
+            task_queue=TASK_QUEUE,
+            id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
+        )
+        return await handle.result()
+    except WorkflowAlreadyStartedError:
+        raise DevError(f"A run at {provider} is under way: wait for it to end.") from None
+    except WorkflowFailureError as failure:
+        raise DevError(f"The run at {provider} failed: {failure.cause}.") from failure
+
+
+def as_table(outcome: Outcome) -> str:
+    rows = [HEADINGS, *(_cells(finding) for finding in outcome.findings)]
+    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
+    return "\n".join([*(lines if outcome.findings else []), *map(_summary, outcome.reports)])
+
+
+def as_json(outcome: Outcome) -> str:
+    findings = [
+        {**dict(zip(("provider", "kind", "object_id", "theirs", "ours", "status"), _cells(one), strict=True)),
+         "id": str(one.id), "run_id": str(one.run_id),
+         "subscription_id": str(one.subscription_id) if one.subscription_id else None,
+         "purchase_id": str(one.purchase_id) if one.purchase_id else None}
+        for one in outcome.findings
+    ]  # fmt: skip
+    reports = [report.model_dump(mode="json") for report in outcome.reports]
+    return json.dumps({"runs": reports, "findings": findings}, indent=2)
+
+
+def _cells(finding: ReconciliationFinding) -> tuple[str, ...]:
+    return (
+        finding.provider,
+        finding.kind,
+        finding.object_id,
+        finding.theirs,
+        finding.ours,
+        finding.status,
+    )
+
+
+def _summary(report: ReconcileReport) -> str:
+    drift = f"{report.repaired} repaired, {report.left} left"
+    if not report.repaired and not report.left:
+        drift = "no drift"
+    earlier = (
+        f"; {report.reported_before} reported earlier and still so"
+        if report.reported_before
+        else ""
+    )
+    stopped = "" if report.finished else "; not finished, the next run goes on"
+    return (
+        f"{report.provider}: {report.objects} objects since {report.since:%Y-%m-%d %H:%M} UTC, "
+        f"{drift}{earlier}{stopped}."
+    )
