@@ -37,7 +37,8 @@ _SECRET_VALUES = (
     # The password of a URL.
     re.compile(r"(?<=://)([^\s/@:]*):[^\s/@]+(?=@)"),
 )
-_CARD_NUMBER = re.compile(r"(?<![\w.\-])\d(?:[ -]?\d){12,18}(?![\w])")
+# With whatever people and programs put between the groups of one.
+_CARD_NUMBER = re.compile(r"(?<![\w.\-])\d(?:[\s.\-‐-―_/]?\d){12,18}(?![\w])")
 
 
 def configure_logging(level: str, *, json: bool) -> None:

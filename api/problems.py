@@ -5,6 +5,7 @@ Nothing that the caller sent is repeated: a problem may be logged anywhere.
 
 from __future__ import annotations
 
+import re
 import traceback
 from http import HTTPStatus
 from typing import Any, cast
@@ -64,6 +65,10 @@ _OWN_MESSAGES = {
     "url_scheme": "Input should be an http or https URL.",
     "ip_any_address": "Input should be an IP address.",
 }
+
+
+# Keys and tokens have digits all over, names of fields at most at their end: `line1`.
+_FIELD_NAME = re.compile(r"[A-Za-z_\-]{1,40}\d{0,2}")
 
 
 class FieldError(ValueError):
@@ -129,8 +134,13 @@ def _field_error(mistake: Any) -> dict[str, Any]:
         message = str(mistake["msg"])
     else:
         message = _OWN_MESSAGES.get(kind, "Input is not valid.")
-    where = [str(part) for part in mistake["loc"] if part not in {"body", "query", "header"}]
+    where = [_shown(part) for part in mistake["loc"] if part not in {"body", "query", "header"}]
     return {"field": ".".join(where), "code": kind, "message": message}
+
+
+def _shown(part: str | int) -> str:
+    """A name that the caller made up is repeated when it is nothing but a misspelt one."""
+    return str(part) if isinstance(part, int) or _FIELD_NAME.fullmatch(part) else "(unknown)"
 
 
 async def _on_http_exception(_: Request, error: Exception) -> Response:
