@@ -173,6 +173,8 @@ LINES: dict[tuple[str, str], Line] = {
     ("POST", f"{_OPERATOR}/resolve"): Line(_WHY, ours_is=_NO_WORKFLOW),
     ("GET", "/api/v1/operator/attempts"): Line(),
     ("GET", "/api/v1/operator/webhooks"): Line(),
+    ("GET", "/api/v1/operator/reconciliation/runs"): Line(),
+    ("GET", "/api/v1/operator/reconciliation/findings"): Line(),
     ("POST", "/api/v1/operator/webhooks/{webhook_id}/replay"): Line(_WHY),
 }
 

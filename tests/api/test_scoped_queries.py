@@ -21,7 +21,6 @@ NAMES_THE_TENANT = ("scoped(", "application_id")
 # They serve no request: what they read is shown to nobody.
 SERVE_NO_REQUEST = {
     "delivery.py": "brings providers' events to workflows",
-    "event_facts.py": "finds whose event it is, by ids that are unique over all tenants",
     "ledger_metrics.py": "counts over the whole installation",
     "retention.py": "drops what is too old, whose ever it is",
     "starter.py": "starts what was accepted, whose ever it is",
