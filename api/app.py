@@ -66,6 +66,7 @@ def create_app(context: ApiContext) -> FastAPI:
         generate_unique_id_function=lambda route: route.name,
         docs_url=None,  # Ours come with a policy: `api.pages`.
         redoc_url=None,
+        redirect_slashes=False,  # The redirection would be to whatever the Host header says.
         # An application that forgets the header means JSON all the same.
         strict_content_type=False,
     )

@@ -153,6 +153,12 @@ async def test_only_trusted_hosts_are_answered_when_there_are_some(api: Api) -> 
     assert (await api.anyone.get("/healthz", headers={"Host": "10.0.0.7"})).status_code == 200
 
 
+async def test_nobody_is_sent_to_where_the_host_header_says(api: Api) -> None:
+    answer = await api.ours.http.get(f"{BASE}/plans/", headers={"Host": "evil.example"})
+    assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+    assert "location" not in answer.headers
+
+
 async def test_strict_transport_security_is_a_setting(api: Api) -> None:
     assert "strict-transport-security" not in (await api.anyone.get("/healthz")).headers
     api.context.hsts_seconds = 600
