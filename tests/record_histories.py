@@ -27,13 +27,14 @@ from models.outcomes import Instrument, ProviderName
 from models.storage.tables import ChargeAttempt
 from models.subscription import SubscriptionTerms
 from sandbox.faults import Fault, FaultMode
+from tests.record_lives import LIFE_SCENARIOS
 from tests.record_operating import OPERATING_SCENARIOS
 from tests.record_purchases import PURCHASE_SCENARIOS, PurchaseScenario
 from tests.support.database import TestDatabases, test_databases
 from workflows.subscription import SubscriptionWorkflow
 
 HISTORIES = Path(__file__).parent / "histories"
-RUNS_KEPT_MAX = 3  # Of one subscription: the first period, the idle wait, and one renewal.
+RUNS_KEPT_MAX = 10  # Of one subscription, the newest: a pause of 40 days is looked at five times.
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 
 Scenario = Callable[[World], Awaitable[SubscriptionTerms]]
@@ -161,7 +162,11 @@ SCENARIOS: tuple[Scenario, ...] = (
 )
 
 
-EVERY_SCENARIO: tuple[Scenario | PurchaseScenario, ...] = (*SCENARIOS, *PURCHASE_SCENARIOS)
+EVERY_SCENARIO: tuple[Scenario | PurchaseScenario, ...] = (
+    *SCENARIOS,
+    *PURCHASE_SCENARIOS,
+    *LIFE_SCENARIOS,
+)
 
 
 async def record(databases: TestDatabases, folder: Path, wanted: Sequence[str]) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,20 @@ WHAT_TO_DO = (
 def test_every_scenario_has_histories() -> None:
     recorded = {file.name.split(".")[0] for file in FILES}
     assert recorded == {scenario.__name__ for scenario in EVERY_SCENARIO}
+
+
+def test_every_workflow_has_a_history() -> None:
+    started = {
+        event["workflowExecutionStartedEventAttributes"]["workflowType"]["name"]
+        for file in FILES
+        for event in json.loads(file.read_text())["events"][:1]
+    }
+    lacking = {workflow.__name__ for workflow in WORKFLOWS} - started
+    assert not lacking, (
+        f"No recorded history of {sorted(lacking)}: a change that gets it stuck would not be noticed. Give "
+        "it a scenario in tests/record_histories.py and its like, and record that: `python -m "
+        "tests.record_histories <scenario>`."
+    )
 
 
 async def test_all_histories_replay() -> None:
