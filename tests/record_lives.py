@@ -24,6 +24,7 @@ from models.commands import (
 )
 from models.outcomes import Instrument, ProviderName
 from models.plan_change import Proration
+from models.reconcile import ReconcileInput
 from models.storage.tables import new_id
 from models.subscription import SubscriptionTerms
 from tests.record_purchases import Played
@@ -34,6 +35,7 @@ from tests.support.refunds import captures_of, reserve, told
 from tests.workflows.test_cards import AUSTIN, MEXICO_CITY, holder
 from workflows.late_payment import LatePaymentWorkflow
 from workflows.payment_method import DetachPaymentMethodWorkflow
+from workflows.reconcile import ReconcileWorkflow
 from workflows.refund import RefundWorkflow
 from workflows.subscription import SubscriptionWorkflow
 
@@ -222,6 +224,26 @@ async def card_disputed(world: World) -> Played:
     return Played({**_subscription(terms), **disputes})
 
 
+async def books_compared(world: World) -> Played:
+    """A dry run, and one that finds a payment whose webhook was lost and asks whether it is repaired."""
+    terms = await world.terms(Instrument.OXXO)
+    await world.open(terms)
+    [slip] = live_references(world)
+    await world.sandbox.state.conekta.pay(slip, None)
+    now = await world.env.get_current_time()
+    found = {}
+    for name, dry_run in (("dry", True), ("repairing", False)):
+        request = ReconcileInput(
+            provider=ProviderName.CONEKTA, since=now - 40 * DAY, dry_run=dry_run
+        )
+        with world.env.auto_time_skipping_disabled():
+            await world.client.execute_workflow(
+                ReconcileWorkflow.run, request, id=f"reconcile/{name}", task_queue=TASK_QUEUE
+            )
+        found[name] = f"reconcile/{name}"
+    return Played(found)
+
+
 LIFE_SCENARIOS = (
     voucher_paused_and_resumed,
     card_paused_and_resumed,
@@ -237,6 +259,7 @@ LIFE_SCENARIOS = (
     card_refunded,
     card_refund_not_paid_out_at_once,
     card_disputed,
+    books_compared,
 )
 
 
