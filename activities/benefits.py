@@ -14,7 +14,7 @@ from activities.customers import Customers
 from activities.outbox import OUTBOUND_CHANNEL
 from activities.provider_calls import retryable, server_time
 from activities.shop import Shop, account_key
-from activities.signatures import BenefitCalls, BenefitCheck
+from activities.signatures.shop import BenefitCalls, BenefitCheck
 from models.benefits import GrantStatus, HeardGrant, best_of, read_heard
 from models.commands import BenefitChange, BenefitResult
 from models.snapshots import GrantSnapshot

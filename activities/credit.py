@@ -7,7 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from temporalio import activity
 
 from activities.refund_book import balances, lock_invoice
-from activities.signatures import CreditOrder, CreditRecords
+from activities.signatures.money import CreditOrder, CreditRecords
 from models.storage.engine import Sessions
 from models.storage.tables import CreditEntry, Payment, Subscription
 

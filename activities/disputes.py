@@ -13,7 +13,7 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from activities.outbox import tell
-from activities.signatures import DisputeCalls, DisputeRecord, DisputeRecords
+from activities.signatures.disputes import DisputeCalls, DisputeRecord, DisputeRecords
 from models.commands import DisputeInput, DisputeNews
 from models.disputes import follow
 from models.projections import OutboundProjection

@@ -15,7 +15,7 @@ from temporalio import activity
 from activities.money_policy import money_policies
 from activities.outbox import tell
 from activities.refund_book import lock_invoice, provider_of, reservation
-from activities.signatures import (
+from activities.signatures.records import (
     Acknowledgement,
     AttemptFacts,
     AttemptQuestion,

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from activities.outbox import tell_about
 from activities.reminders import schedule_reminder
-from activities.signatures import AttemptRequest, AttemptResult, IssuePayment
+from activities.signatures.attempts import AttemptRequest, AttemptResult, IssuePayment
 from models.outcomes import OPEN_OUTCOMES, OUTCOME_TRANSITIONS, OutcomeClass
 from models.projections import InvoiceProjection, ReminderKind
 from models.purchase import Terms

@@ -16,7 +16,7 @@ from temporalio.exceptions import ApplicationError
 from activities.late_money import book_late, owner_is_over
 from activities.provider_calls import heartbeat, retryable, server_time
 from activities.refund_book import FAILED, PENDING, SUCCEEDED, RefundBook, lock_invoice
-from activities.signatures import MoneyCalls, MoneyFollowed, MoneyNews
+from activities.signatures.money import MoneyCalls, MoneyFollowed, MoneyNews
 from models.commands import InboxEvent, RefundInput, RefundResult
 from models.ids import our_id
 from models.outcomes import Instrument, ProviderName

@@ -9,8 +9,8 @@ from temporalio import activity
 from activities.ledger import Ledger
 from activities.provider_calls import server_time
 from activities.results import for_history, of_invoice, of_payment
-from activities.signatures import (
-    AttemptResult,
+from activities.signatures.attempts import AttemptResult
+from activities.signatures.operating import (
     CheckDeclaration,
     DeclarationCheck,
     NoteAction,

@@ -14,7 +14,7 @@ from activities.results import (
     of_payment,
     of_subscription,
 )
-from activities.signatures import AttemptResult
+from activities.signatures.attempts import AttemptResult
 from models.outcomes import Instrument, OutcomeClass, ProviderName
 from models.snapshots import PaymentStatus, ProviderInvoiceStatus, ProviderSubscriptionStatus
 from models.storage.tables import ChargeAttempt

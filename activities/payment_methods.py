@@ -12,7 +12,7 @@ from temporalio.exceptions import ApplicationError
 
 from activities.customers import Customers
 from activities.provider_calls import retryable, server_time
-from activities.signatures import ClosePaymentMethod, PaymentMethodCalls
+from activities.signatures.payment_methods import ClosePaymentMethod, PaymentMethodCalls
 from models.commands import (
     AddPaymentMethodInput,
     DetachPaymentMethodInput,

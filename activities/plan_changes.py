@@ -7,8 +7,8 @@ from temporalio import activity
 from activities import results
 from activities.customers import Customers
 from activities.provider_calls import ProviderActivities
-from activities.signatures import (
-    AttemptResult,
+from activities.signatures.attempts import AttemptResult
+from activities.signatures.plan_changes import (
     ChangeProviderSubscription,
     CollectChange,
     PlanChangeCalls,

@@ -20,7 +20,7 @@ from activities.breaker import Breaker
 from activities.customers import Customers
 from activities.ledger import Ledger
 from activities.shop import Shop
-from activities.signatures import (
+from activities.signatures.attempts import (
     AttemptRequest,
     AttemptResult,
     IssuePayment,
@@ -29,8 +29,8 @@ from activities.signatures import (
     ProviderCalls,
     RetryInvoice,
     SettleAttempt,
-    SubscriptionReference,
 )
+from activities.signatures.subscriptions import SubscriptionReference
 from models.outcomes import FallbackReason, OutcomeClass, ProviderName
 from models.purchase import PurchaseTerms
 from models.redaction import hide_payment, hide_subscription

@@ -14,7 +14,7 @@ from activities.benefits import read_grants
 from activities.outbox import tell
 from activities.provider_calls import retryable
 from activities.refund_book import RefundBook
-from activities.signatures import PurchaseCalls, PurchaseNews
+from activities.signatures.shop import PurchaseCalls, PurchaseNews
 from models.commands import InboxEvent
 from models.ids import derived_id, our_id
 from models.outcomes import DEFAULT_ACCOUNT

@@ -12,7 +12,7 @@ from temporalio import activity
 from activities.ledger import invoice_values
 from activities.outbox import tell
 from activities.reminders import schedule_reminder
-from activities.signatures import Records, RouteRequest
+from activities.signatures.records import Records, RouteRequest
 from activities.spare_money import write_spare_money
 from models.outcomes import DEFAULT_ACCOUNT, OUTCOME_TRANSITIONS, OutcomeClass, ProviderName
 from models.projections import AppliedEvent, ChangeBatch, ProjectionBatch

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 from uuid import UUID
 
-from activities.signatures import AttemptResult
+from activities.signatures.attempts import AttemptResult
 from models.outcomes import FallbackReason, OutcomeClass, ProviderName, Redirect
 from models.redaction import hide_action, hide_invoice, hide_payment, hide_subscription
 from models.snapshots import (

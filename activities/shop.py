@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import select, update
 
 from activities.customers import Customers
-from activities.signatures import IssuePayment
+from activities.signatures.attempts import IssuePayment
 from models.purchase import PurchaseTerms
 from models.storage.engine import Sessions
 from models.storage.tables import Benefit, Product, Purchase

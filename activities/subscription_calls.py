@@ -7,7 +7,7 @@ from temporalio.exceptions import ApplicationError
 
 from activities.customers import Customers
 from activities.provider_calls import ProviderActivities
-from activities.signatures import (
+from activities.signatures.subscriptions import (
     ChangePaymentMethod,
     ResumeReference,
     SubscriptionCalls,

@@ -7,7 +7,7 @@ import asyncio
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
-    from activities.signatures import BenefitCalls
+    from activities.signatures.shop import BenefitCalls
     from models.commands import PROVIDER_TASK_QUEUES, BenefitChange, BenefitResult
     from workflows.options import ATTEMPT_TIMEOUT, READ_RETRY
 

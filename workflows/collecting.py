@@ -11,7 +11,8 @@ from temporalio.workflow import ParentClosePolicy
 
 with workflow.unsafe.imports_passed_through():
     from activities.results import UNDONE_REASONS
-    from activities.signatures import AttemptResult, Records, RouteRequest, SettleAttempt
+    from activities.signatures.attempts import AttemptResult, SettleAttempt
+    from activities.signatures.records import Records, RouteRequest
     from models.commands import (
         ChangePlan,
         InboxEvent,

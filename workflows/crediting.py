@@ -5,7 +5,7 @@ from __future__ import annotations
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
-    from activities.signatures import CreditOrder, CreditRecords
+    from activities.signatures.money import CreditOrder, CreditRecords
     from models.commands import CreditUnapplied
     from models.subscription import CREDIT_COMMAND_IDS_MAX
     from workflows.desk import Desk

@@ -14,7 +14,7 @@ from uuid import UUID
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
-    from activities.signatures import AttemptResult
+    from activities.signatures.attempts import AttemptResult
     from models.billing_policy import BillingPolicy
     from models.cash_rules import MoneyAction, SpareMoney, rule_for
     from models.dunning import access_until

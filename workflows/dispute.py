@@ -8,13 +8,8 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError, FailureError
 
 with workflow.unsafe.imports_passed_through():
-    from activities.signatures import (
-        Acknowledgement,
-        DisputeCalls,
-        DisputeRecord,
-        DisputeRecords,
-        InboxRecords,
-    )
+    from activities.signatures.disputes import DisputeCalls, DisputeRecord, DisputeRecords
+    from activities.signatures.records import Acknowledgement, InboxRecords
     from models.commands import (
         PROVIDER_TASK_QUEUES,
         DisputeInput,

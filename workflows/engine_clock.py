@@ -9,7 +9,7 @@ from __future__ import annotations
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
-    from activities.signatures import AttemptResult
+    from activities.signatures.attempts import AttemptResult
     from models.commands import ChangePlan, InboxEvent, Pause, SetPaymentMethod
     from models.moments import Step, paid_until
     from models.outcomes import OutcomeClass

@@ -10,14 +10,8 @@ from uuid import UUID
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
-    from activities.signatures import (
-        AttemptFacts,
-        AttemptQuestion,
-        AttemptResult,
-        InboxRecords,
-        PendingPaymentResult,
-        ProviderCalls,
-    )
+    from activities.signatures.attempts import AttemptResult, PendingPaymentResult, ProviderCalls
+    from activities.signatures.records import AttemptFacts, AttemptQuestion, InboxRecords
     from models.events import ProviderEvent
     from models.ids import our_id
     from models.outcomes import OutcomeClass, ProviderName

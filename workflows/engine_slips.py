@@ -16,7 +16,7 @@ from temporalio.workflow import ParentClosePolicy
 
 with workflow.unsafe.imports_passed_through():
     from activities.results import still_unknown
-    from activities.signatures import AttemptResult, IssuePayment, PendingPaymentResult
+    from activities.signatures.attempts import AttemptResult, IssuePayment, PendingPaymentResult
     from models.commands import payment_workflow_id
     from models.outcomes import Instrument
     from models.states import InvoiceStatus

@@ -9,13 +9,8 @@ from uuid import UUID
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
-    from activities.signatures import (
-        MoneyCalls,
-        MoneyFollowed,
-        MoneyNews,
-        PurchaseCalls,
-        PurchaseNews,
-    )
+    from activities.signatures.money import MoneyCalls, MoneyFollowed, MoneyNews
+    from activities.signatures.shop import PurchaseCalls, PurchaseNews
     from models.commands import PROVIDER_TASK_QUEUES, InboxEvent, ProviderEvents
     from models.outcomes import ProviderName
     from models.purchase import PurchaseStatus

@@ -15,21 +15,18 @@ from temporalio.common import (
 )
 
 with workflow.unsafe.imports_passed_through():
-    from activities.signatures import (
+    from activities.signatures.attempts import (
         AttemptRequest,
         AttemptResult,
-        ChangeProviderSubscription,
-        CheckDeclaration,
-        DeclarationCheck,
         IssuePayment,
-        OperatorCalls,
         PaymentReference,
-        PlanChangeCalls,
         ProviderCalls,
-        Records,
         SettleAttempt,
-        SubscriptionReference,
     )
+    from activities.signatures.operating import CheckDeclaration, DeclarationCheck, OperatorCalls
+    from activities.signatures.plan_changes import ChangeProviderSubscription, PlanChangeCalls
+    from activities.signatures.records import Records
+    from activities.signatures.subscriptions import SubscriptionReference
     from models.commands import PROVIDER_TASK_QUEUES
     from models.disputes import risk_of
     from models.moments import Moment

@@ -13,7 +13,7 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError
 
 with workflow.unsafe.imports_passed_through():
-    from activities.signatures import ResumeReference, SubscriptionReference
+    from activities.signatures.subscriptions import ResumeReference, SubscriptionReference
     from models.commands import Pause, PauseAt
     from models.moments import paid_until
     from models.states import SubscriptionEvent, SubscriptionStatus

@@ -8,7 +8,7 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError
 
 with workflow.unsafe.imports_passed_through():
-    from activities.signatures import ClosePaymentMethod, PaymentMethodCalls
+    from activities.signatures.payment_methods import ClosePaymentMethod, PaymentMethodCalls
     from models.commands import (
         PROVIDER_TASK_QUEUES,
         AddPaymentMethodInput,

@@ -11,15 +11,14 @@ from temporalio.workflow import ParentClosePolicy
 
 with workflow.unsafe.imports_passed_through():
     from activities.results import of_payment
-    from activities.signatures import (
-        Acknowledgement,
+    from activities.signatures.attempts import (
         AttemptResult,
-        InboxRecords,
         IssuePayment,
         PendingPaymentResult,
         ProviderCalls,
         SettleAttempt,
     )
+    from activities.signatures.records import Acknowledgement, InboxRecords
     from models import explaining_payments
     from models.commands import InboxEvent, ProviderEvents, resolve_workflow_id
     from models.events import ProviderEvent

@@ -13,9 +13,8 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError
 
 with workflow.unsafe.imports_passed_through():
-    from activities.signatures import (
-        AttemptRequest,
-        AttemptResult,
+    from activities.signatures.attempts import AttemptRequest, AttemptResult
+    from activities.signatures.plan_changes import (
         ChangeProviderSubscription,
         CollectChange,
         PlanChangeCalls,

@@ -16,15 +16,14 @@ from temporalio.exceptions import ApplicationError
 
 with workflow.unsafe.imports_passed_through():
     from activities.results import SubscriptionIds
-    from activities.signatures import (
+    from activities.signatures.attempts import (
         AttemptRequest,
         AttemptResult,
-        ChangePaymentMethod,
         OpenProviderSubscription,
         ProviderCalls,
         RetryInvoice,
-        SubscriptionCalls,
     )
+    from activities.signatures.subscriptions import ChangePaymentMethod, SubscriptionCalls
     from models.commands import ChangePlan, InboxEvent, Pause, SetPaymentMethod
     from models.moments import Step, paid_until
     from models.outcomes import OutcomeClass

@@ -10,7 +10,8 @@ from datetime import datetime
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
-    from activities.signatures import AttemptResult, ProviderCalls, SubscriptionReference
+    from activities.signatures.attempts import AttemptResult, ProviderCalls
+    from activities.signatures.subscriptions import SubscriptionReference
     from models.events import ProviderEvent
     from models.outcomes import OutcomeClass
     from models.plan_change import period_line, settle_lines

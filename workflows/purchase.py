@@ -12,16 +12,9 @@ from temporalio.workflow import ParentClosePolicy
 
 with workflow.unsafe.imports_passed_through():
     from activities.results import UNDONE_REASONS, still_unknown
-    from activities.signatures import (
-        AttemptResult,
-        BenefitCalls,
-        BenefitCheck,
-        IssuePayment,
-        PendingPaymentResult,
-        PurchaseNews,
-        Records,
-        RouteRequest,
-    )
+    from activities.signatures.attempts import AttemptResult, IssuePayment, PendingPaymentResult
+    from activities.signatures.records import Records, RouteRequest
+    from activities.signatures.shop import BenefitCalls, BenefitCheck, PurchaseNews
     from models import explaining_payments
     from models.commands import (
         PROVIDER_TASK_QUEUES,

@@ -8,7 +8,8 @@ from datetime import datetime
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
-    from activities.signatures import AttemptResult, Records
+    from activities.signatures.attempts import AttemptResult
+    from activities.signatures.records import Records
     from models.outcomes import OutcomeClass, ProviderName
     from models.projections import AttemptProjection, InvoiceProjection
     from models.purchase import (

@@ -9,7 +9,7 @@ from temporalio.common import WorkflowIDReusePolicy
 from temporalio.workflow import ParentClosePolicy
 
 with workflow.unsafe.imports_passed_through():
-    from activities.signatures import MoneyCalls
+    from activities.signatures.money import MoneyCalls
     from models.commands import (
         PROVIDER_TASK_QUEUES,
         RefundInput,

@@ -10,13 +10,8 @@ from temporalio.exceptions import ApplicationError
 
 with workflow.unsafe.imports_passed_through():
     from activities.results import declared_not_executed
-    from activities.signatures import (
-        AttemptResult,
-        CheckDeclaration,
-        NoteAction,
-        OperatorRecords,
-        SettleAttempt,
-    )
+    from activities.signatures.attempts import AttemptResult, SettleAttempt
+    from activities.signatures.operating import CheckDeclaration, NoteAction, OperatorRecords
     from models import explaining_payments
     from models.operations import (
         AskNow,

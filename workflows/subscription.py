@@ -7,7 +7,7 @@ import asyncio
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
-    from activities.signatures import AttemptResult
+    from activities.signatures.attempts import AttemptResult
     from models.commands import (
         Cancel,
         Command,

@@ -19,7 +19,7 @@ from abono.simulate.serving import serving
 from abono.wiring import build_providers
 from activities.payment_methods import PaymentMethodActivities
 from activities.provider_calls import ProviderActivities
-from activities.signatures import (
+from activities.signatures.attempts import (
     AttemptResult,
     IssuePayment,
     OpenProviderSubscription,

@@ -10,7 +10,7 @@ from sqlalchemy import select
 
 from activities.breaker import Breaker
 from activities.provider_calls import ProviderActivities
-from activities.signatures import AttemptResult
+from activities.signatures.attempts import AttemptResult
 from models.breaker import FAILURES_TO_OPEN, OPEN_FOR, BreakerState, Health
 from models.outcomes import FallbackReason, OutcomeClass, ProviderName
 from models.storage.providers import ProviderHealth, health_of

@@ -13,7 +13,9 @@ from temporalio.exceptions import ApplicationError
 
 from activities.payment_methods import PaymentMethodActivities
 from activities.results import SubscriptionIds
-from activities.signatures import ClosePaymentMethod, SettleAttempt, SubscriptionReference
+from activities.signatures.attempts import SettleAttempt
+from activities.signatures.payment_methods import ClosePaymentMethod
+from activities.signatures.subscriptions import SubscriptionReference
 from models.outcomes import DeclineClass, FallbackReason, OutcomeClass, ProviderName
 from models.snapshots import Decline, ProviderSubscriptionStatus
 from models.storage.tables import ProviderCustomer, new_id

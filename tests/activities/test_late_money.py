@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import update
 
 from activities.money_calls import MoneyActivities
-from activities.signatures import MoneyNews
+from activities.signatures.money import MoneyNews
 from models.commands import InboxEvent
 from models.events import EventKind, ProviderEvent
 from models.outcomes import OutcomeClass, ProviderName

@@ -10,7 +10,7 @@ from sqlalchemy import update
 
 from activities.ledger import Beginning, Ledger
 from activities.results import nothing
-from activities.signatures import AttemptRequest, AttemptResult
+from activities.signatures.attempts import AttemptRequest, AttemptResult
 from models.outcomes import OPEN_OUTCOMES, Instrument, OutcomeClass, PayVoucher, ProviderName
 from models.projections import InvoiceProjection
 from models.storage.tables import ChargeAttempt, Invoice, new_id

@@ -13,7 +13,7 @@ from typing import Literal
 import pytest
 from temporalio.exceptions import ApplicationError
 
-from activities.signatures import IssuePayment, PaymentReference
+from activities.signatures.attempts import IssuePayment, PaymentReference
 from models.outcomes import FallbackReason, Instrument, OutcomeClass, ProviderName
 from models.snapshots import PaymentStatus
 from models.storage.tables import ChargeAttempt, new_id

@@ -12,11 +12,7 @@ from sqlalchemy.exc import IntegrityError
 
 from activities.late_money import InboxActivities
 from activities.records import RecordActivities
-from activities.signatures import (
-    Acknowledgement,
-    AttemptQuestion,
-    RouteRequest,
-)
+from activities.signatures.records import Acknowledgement, AttemptQuestion, RouteRequest
 from models.calendar import BillingInterval
 from models.outcomes import Instrument, OutcomeClass, ProviderName
 from models.projections import (

@@ -6,9 +6,9 @@ import pytest
 from temporalio.exceptions import ApplicationError
 
 from activities.results import SubscriptionIds
-from activities.signatures import (
+from activities.signatures.attempts import OpenProviderSubscription
+from activities.signatures.subscriptions import (
     ChangePaymentMethod,
-    OpenProviderSubscription,
     ResumeReference,
     SubscriptionReference,
 )

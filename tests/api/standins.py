@@ -10,7 +10,7 @@ from uuid import UUID
 from temporalio import workflow
 from temporalio.exceptions import ApplicationError
 
-from activities.signatures import SettleAttempt
+from activities.signatures.attempts import SettleAttempt
 from models.change_rules import Decision
 from models.commands import (
     AddPaymentMethodInput,

@@ -11,7 +11,7 @@ from sqlalchemy import select
 from temporalio.worker import Worker
 
 from abono.keys import create_key
-from activities.signatures import SettleAttempt
+from activities.signatures.attempts import SettleAttempt
 from models.commands import TASK_QUEUE, resolve_workflow_id
 from models.events import EventKind
 from models.outcomes import ProviderName

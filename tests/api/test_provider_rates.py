@@ -20,7 +20,7 @@ from abono.dev.explain import explain
 from abono.settings import Settings
 from abono.wiring import call_rates
 from abono.worker import make_workers
-from activities.signatures import PaymentReference, ProviderCalls
+from activities.signatures.attempts import PaymentReference, ProviderCalls
 from models.commands import PROVIDER_TASK_QUEUES, TASK_QUEUE
 from models.outcomes import ProviderName
 from models.storage.engine import Sessions
