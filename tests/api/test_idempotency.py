@@ -73,9 +73,25 @@ async def test_eight_at_once_make_one(api: Api) -> None:
     assert await count(api, Organization) == 1
 
 
-@pytest.mark.parametrize("key", ["x" * 256, ""])
-async def test_a_key_has_a_length(api: Api, key: str) -> None:
-    headers = {"Idempotency-Key": key}
+async def test_eight_at_once_open_one_subscription(api: Api, worker: Worker) -> None:
+    """Those that come while the first is under way are told to wait, or hear its answer."""
+    who, what = organization(api.ours), plan(api.ours)
+    await api.add(who, what, price(what))
+    body = order(who.id, what.id)
+    answers = await asyncio.gather(
+        *(api.ours.post("/subscriptions", body, key="k") for _ in range(8))
+    )
+    made = [answer for answer in answers if answer.status_code == 201]
+    waiting = [answer for answer in answers if answer.status_code == 409]
+    assert len(made) + len(waiting) == 8
+    assert len({answer.json()["id"] for answer in made}) == 1
+    assert {answer.json()["code"] for answer in waiting} <= {"idempotency_key_in_use"}
+    assert await count(api, Subscription) == 1
+
+
+@pytest.mark.parametrize("key", ["x" * 256, "", "caf\u00e9"])
+async def test_a_key_is_printable_and_has_a_length(api: Api, key: str) -> None:
+    headers = [(b"Idempotency-Key", key.encode("latin-1"))]
     answer = await api.ours.http.post("/api/v1/billing/organizations", json=ACME, headers=headers)
     assert answer.status_code == 422
 

@@ -155,6 +155,7 @@ async def test_a_long_list_takes_no_more_queries_than_a_short_one(
             await api.ours.get("/subscriptions", limit=100)
         return len(statements)
 
+    await queries()  # The first use of a key is noted, the next ones of the minute are not.
     short = await queries()
     for _ in range(5):
         who, what = organization(api.ours), plan(api.ours)
