@@ -19,6 +19,7 @@ from providers.listed import listed
 from providers.stripe import mapping
 from providers.stripe.amounts import from_stripe
 from providers.stripe.calls import calling
+from providers.stripe.cash_balance import SWEEPS
 from providers.stripe.checkout import HOSTED
 from providers.stripe.payments import PAGE_SIZE_MAX, Payments
 from providers.stripe.webhooks import about_invoice, about_subscription
@@ -72,9 +73,10 @@ class StripeLists:
         return ListedPage(items=items, next_cursor=None if last is None else last["id"])
 
     async def _payment(self, intent: stripe.PaymentIntent) -> Listed | None:
-        """An invoice's payment shows with its invoice, a hosted page's with its page."""
+        """An invoice's payment shows with its invoice, a hosted page's with its page, and one that swept
+        up after a transfer with the transfer."""
         attempt_id = mapping.our(intent.metadata, "attempt_id")
-        if mapping.our(intent.metadata, HOSTED) is not None:
+        if any(mapping.our(intent.metadata, name) is not None for name in (HOSTED, SWEEPS)):
             return None
         if attempt_id is None and await self._is_anothers(intent):
             return None
@@ -104,6 +106,7 @@ class StripeLists:
         if intent_id is None or not isinstance(charge, stripe.Charge):
             return None
         attempt_id = mapping.our(charge.metadata, "attempt_id")
+        intent_id = mapping.our(charge.metadata, SWEEPS) or intent_id
         facts = {
             "kind": EventKind.LOOK,
             "money_back": True,

@@ -12,6 +12,7 @@ from models.events import EventKind, ProviderEvent
 from models.outcomes import ProviderName
 from providers.protocol import WebhookMalformed, WebhookRejected
 from providers.stripe import disputes, mapping
+from providers.stripe.cash_balance import SWEEPS
 from providers.stripe.checkout import HOSTED, open_page
 
 TOLERANCE_SECONDS = 300
@@ -141,12 +142,14 @@ def _money_back(event: stripe.Event) -> Facts:
     found: object = event.data.object
     is_charge = getattr(found, "object", None) == "charge"
     metadata = getattr(found, "metadata", None) if is_charge else None
+    intent_id = mapping.reference(getattr(found, "payment_intent", None))
     return {
         "kind": EventKind.LOOK,
         "money_back": not event.type.startswith("charge.dispute."),
         "attempt_id": mapping.our(metadata, "attempt_id"),
         "subscription_id": mapping.our(metadata, "subscription_id"),
-        "provider_payment_id": mapping.reference(getattr(found, "payment_intent", None)),
+        # What swept up after a transfer is known to us by that transfer.
+        "provider_payment_id": mapping.our(metadata, SWEEPS) or intent_id,
     }
 
 

@@ -16,13 +16,15 @@ from models.events import EventKind, ProviderEvent
 from models.operations import MarkPaid
 from models.outcomes import Instrument, ProviderName
 from models.snapshots import Capture, PaymentSnapshot, PaymentStatus
-from models.storage.tables import OutboundEvent, new_id
+from models.storage.tables import OutboundEvent, ReconciliationFinding, new_id
 from models.subscription import SubscriptionTerms
+from providers.stripe.cash_balance import SWEEPS
 from tests.support.books import attempts_of, invoices_of
 from tests.support.cash import PLAYED, plays
 from tests.support.changing import change, offer
 from tests.support.refunds import captures_of, follow, refund, refund_elsewhere, told
 from tests.workflows import test_cash_rules
+from tests.workflows.test_reconcile import reconcile
 from workflows.subscription import SubscriptionWorkflow
 
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
@@ -273,10 +275,32 @@ async def test_a_transfer_of_too_little_at_stripe_is_never_out_of_sight(world: W
     assert invoice.amount_paid_minor == 5000, "what was paid of it stays on it"
     assert await unapplied_of(world, canceled) == [("after_end", "hold", 5000)]
     await check_invariants(world)
-    for terms in (given_up, canceled):
-        [capture] = await captures_of(world, terms.subscription_id)
-        assert (await refund(world, capture, 5000)).status == "succeeded"
+    assert await differing(world) == []
+    [capture] = await captures_of(world, given_up.subscription_id)
+    assert (await refund(world, capture, 5000)).status == "succeeded"
+    swept = [i for i in world.core.collection("stripe", "payment_intents").values() if swept_up(i)]
+    [elsewhere] = [i for i in swept if i["metadata"]["subscription_id"] == str_of(canceled)]
+    await refund_elsewhere(world, "stripe", elsewhere["id"], 2000)
+    await follow(world, told(world, "stripe", "charge.refunded"))
+    [capture] = await captures_of(world, canceled.subscription_id)
+    assert (await refund(world, capture, 3000)).status == "succeeded"
     await check_invariants(world)
+    assert await differing(world) == []
+
+
+def swept_up(intent: dict[str, Any]) -> bool:
+    return SWEEPS in intent["metadata"]
+
+
+def str_of(terms: SubscriptionTerms) -> str:
+    return str(terms.subscription_id)
+
+
+async def differing(world: World) -> list[tuple[str, str]]:
+    """What a comparison of Stripe's books with ours finds."""
+    await reconcile(world, ProviderName.STRIPE, dry_run=True)
+    found = await world.all(select(ReconciliationFinding))
+    return [(row.kind, row.status) for row in found]
 
 
 def test_every_row_is_played() -> None:
