@@ -20,6 +20,7 @@ from api.problems import install_problem_handlers
 from api.routes import (
     benefits,
     disputes,
+    entitlements,
     errors,
     events,
     health,
@@ -104,6 +105,7 @@ class _Application(FastAPI):
 def _billing() -> APIRouter:
     parts = (
         organizations,
+        entitlements,
         plans,
         products,
         benefits,

@@ -68,6 +68,8 @@ class Line:
 
 
 _NO_WORKFLOW = frozenset({409})
+_NO_ACCESS = frozenset({409})  # Its subscription was never paid.
+_ORGANIZATION = "/api/v1/billing/organizations/{organization_id}"
 _SPENT = frozenset({409, 422})  # The routes before it have paid the money back.
 _BENEFIT = "/api/v1/billing/organizations/{organization_id}/benefits"
 _SUBSCRIPTION = "/api/v1/billing/subscriptions/{subscription_id}"
@@ -108,6 +110,9 @@ LINES: dict[tuple[str, str], Line] = {
     ("GET", "/api/v1/billing/organizations"): Line(),
     ("GET", "/api/v1/billing/organizations/{organization_id}"): Line(),
     ("PATCH", "/api/v1/billing/organizations/{organization_id}"): Line({"name": "Mine now"}),
+    ("GET", f"{_ORGANIZATION}/entitlements"): Line(query={"feature": "reports"}),
+    ("GET", f"{_ORGANIZATION}/usage"): Line(),
+    ("POST", f"{_ORGANIZATION}/usage"): Line({"metric": "api_calls"}, ours_is=_NO_ACCESS),
     ("POST", "/api/v1/billing/plans"): Line(_PRO),
     ("GET", "/api/v1/billing/plans"): Line(),
     ("GET", "/api/v1/billing/plans/{plan_id}"): Line(),
