@@ -7,13 +7,12 @@ when it is paid, and that is repeated until it is done.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
 
 from temporalio import workflow
 from temporalio.exceptions import ActivityError
 
 with workflow.unsafe.imports_passed_through():
-    from activities.signatures.attempts import AttemptRequest, AttemptResult
+    from activities.signatures.attempts import AttemptResult
     from activities.signatures.plan_changes import (
         ChangeProviderSubscription,
         CollectChange,
@@ -38,21 +37,11 @@ with workflow.unsafe.imports_passed_through():
     )
     from workflows.desk import Desk, paid_at
     from workflows.options import call_change
-
-
-class Attempts(Protocol):
-    """The part of the provider's clock that a change needs."""
-
-    @property
-    def busy(self) -> bool: ...
-
-    def attempt_fields(self, invoice: OpenInvoice) -> dict[str, Any]: ...
-
-    def start(self, method: Any, request: AttemptRequest, summary: str) -> None: ...
+    from workflows.provider_attempts import ProviderAttempts
 
 
 class ProviderChanges:
-    def __init__(self, desk: Desk, attempts: Attempts) -> None:
+    def __init__(self, desk: Desk, attempts: ProviderAttempts) -> None:
         self._desk = desk
         self._attempts = attempts
 

@@ -6,22 +6,13 @@ when the webhook does not come. Retries after a decline are the engine's, not th
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Coroutine
-from datetime import datetime
-from typing import Any
-
 from temporalio import workflow
 from temporalio.exceptions import ApplicationError
 
 with workflow.unsafe.imports_passed_through():
-    from activities.results import SubscriptionIds
     from activities.signatures.attempts import (
-        AttemptRequest,
         AttemptResult,
-        OpenProviderSubscription,
         ProviderCalls,
-        RetryInvoice,
     )
     from activities.signatures.subscriptions import ChangePaymentMethod, SubscriptionCalls
     from models.commands import ChangePlan, InboxEvent, Pause, SetPaymentMethod
@@ -35,11 +26,11 @@ with workflow.unsafe.imports_passed_through():
         choose_route,
         give_up,
         new_invoice,
-        resolve,
         try_elsewhere,
     )
     from workflows.desk import Desk
-    from workflows.options import call_attempt, call_subscription
+    from workflows.options import call_subscription
+    from workflows.provider_attempts import ProviderAttempts
     from workflows.provider_changing import ProviderChanges
     from workflows.provider_following import UNPAID, ProviderFollower
     from workflows.step_changes import ENGINE_ACTOR
@@ -53,17 +44,16 @@ class ProviderClock:
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
         self._follower = ProviderFollower(desk)
-        self._news: AttemptResult | None = None
-        self._running: asyncio.Task[None] | None = None
-        self._changes = ProviderChanges(desk, self)
+        self._attempts = ProviderAttempts(desk)
+        self._changes = ProviderChanges(desk, self._attempts)
 
     @property
     def busy(self) -> bool:
-        return self._running is not None
+        return self._attempts.busy
 
     @property
     def has_news(self) -> bool:
-        return self._news is not None
+        return self._attempts.ended
 
     @property
     def deaf(self) -> bool:
@@ -88,7 +78,7 @@ class ProviderClock:
         # A trial opens with a bill of nothing, as the providers do it.
         amount_minor = 0 if terms.trial_days else terms.amount_minor
         invoice = new_invoice(desk, due_at=now, first=True, amount_minor=amount_minor)
-        self._start_first(invoice)
+        self._attempts.open_subscription(invoice)
         state.opened = True
 
     async def act(self, step: Step) -> None:
@@ -110,7 +100,7 @@ class ProviderClock:
         elif step is Step.BEGIN_BILLING:
             invoice = trialing.first_bill(desk)
             if desk.state.payment_method_id is not None:
-                self._try_open_invoice(invoice)
+                self._attempts.collect(invoice)
         elif step is Step.PAUSE:
             pausing.take_effect(desk, ENGINE_ACTOR)
         elif step is Step.RESUME:
@@ -190,7 +180,7 @@ class ProviderClock:
             invoice.next_try_at = None
             if trialing.lacks_provider(self._desk):
                 await trialing.route_to(self._desk)
-            self._try_open_invoice(invoice)
+            self._attempts.collect(invoice)
 
     async def pause(self, command: Pause) -> None:
         """Read first: it may have been billed in this very moment."""
@@ -234,7 +224,7 @@ class ProviderClock:
             desk.state.resume_at = None
             desk.state.invoice = invoice = self._follower.open_invoice(latest)
             desk.invoice(invoice, InvoiceStatus.PENDING)
-            self._try_open_invoice(invoice)  # What comes of it ends the pause: see `take_news`.
+            self._attempts.collect(invoice)  # What comes of it ends the pause: see `take_news`.
             return
         self._follower.apply_subscription(snapshot)
         if not desk.over:
@@ -279,12 +269,11 @@ class ProviderClock:
         unpaid = state.status is SubscriptionStatus.PAST_DUE or state.suspended_at is not None
         if unpaid and state.invoice is not None and dunning.may_try_from(desk) is None:
             dunning.customer_acts(desk, brought_method=True)
-            self._try_open_invoice(state.invoice)
+            self._attempts.collect(state.invoice)
 
     async def take_news(self) -> None:
         """An attempt of ours has ended; decide what follows."""
-        attempt, self._news = self._news, None
-        self._running = None
+        attempt = self._attempts.take_end()
         desk, invoice = self._desk, self._desk.state.invoice
         if attempt is None or invoice is None:
             return
@@ -299,13 +288,13 @@ class ProviderClock:
             paid = attempt.outcome is OutcomeClass.SUCCEEDED
             event = SubscriptionEvent.RESUMED if paid else SubscriptionEvent.RESUMED_UNPAID
             pausing.leave(desk, event, ENGINE_ACTOR)
-        self._remember_ids(invoice, attempt)
+        self._attempts.remember_ids(invoice, attempt)
         if attempt.outcome is OutcomeClass.SUCCEEDED:
             self._apply_success(invoice, attempt)
         elif attempt.outcome is OutcomeClass.NOT_ATTEMPTED:
             if try_elsewhere(desk, invoice, attempt):
                 await desk.commit()
-                self._try_open_invoice(invoice)
+                self._attempts.collect(invoice)
             elif invoice.next_try_at is None:
                 await self._end_unpaid()
         elif attempt.outcome is OutcomeClass.DECLINED:
@@ -317,85 +306,12 @@ class ProviderClock:
         if desk.state.cancel_requested and not desk.over and not self.busy:
             await self.cancel(immediately=True, actor=ENGINE_ACTOR)
 
-    # Trying ----------------------------------------------------------------------------------
-
-    def _start_first(self, invoice: OpenInvoice) -> None:
-        desk = self._desk
-        if not desk.state.candidates:
-            give_up(desk, invoice)
-            return
-        request = OpenProviderSubscription(
-            **self.attempt_fields(invoice), trial_end=self._trial_end_to_come()
-        )
-        self.start(
-            ProviderCalls.open_provider_subscription,
-            request,
-            f"open the subscription at {request.provider}",
-        )
-
-    def _trial_end_to_come(self) -> datetime | None:
-        end: datetime | None = self._desk.state.trial_end
-        return end if end is not None and end > workflow.now() else None
-
     async def _try_again(self, invoice: OpenInvoice) -> None:
         """A provider lets go of a first payment after a day; after a trial ours waits longer."""
         if invoice.first and self._desk.state.status is SubscriptionStatus.PAST_DUE:
             await self._follower.look()
         if self._desk.state.invoice is invoice:
-            self._try_open_invoice(invoice)
-
-    def _try_open_invoice(self, invoice: OpenInvoice) -> None:
-        if invoice.provider_invoice_id is None:
-            self._start_first(invoice)
-            return
-        request = RetryInvoice(
-            **self.attempt_fields(invoice), provider_invoice_id=invoice.provider_invoice_id
-        )
-        self.start(ProviderCalls.retry_invoice, request, "charge the open invoice again")
-
-    def attempt_fields(self, invoice: OpenInvoice) -> dict[str, Any]:
-        state = self._desk.state
-        state.provider = state.candidates[invoice.candidate]
-        invoice.attempt_id = workflow.uuid7()
-        dunning.count_try(invoice, workflow.now())
-        self._desk.touch()
-        return {
-            "attempt_id": invoice.attempt_id,
-            "provider": state.provider,
-            "terms": self._desk.terms,
-            "invoice": self._desk.invoice_row(invoice, InvoiceStatus.PENDING),
-            "started_at": workflow.now(),
-            "payment_method_id": state.payment_method_id,
-        }
-
-    def start(self, method: Any, request: AttemptRequest, summary: str) -> None:
-        async def run() -> None:
-            result = await call_attempt(method, request, summary)
-            if result.outcome is OutcomeClass.UNKNOWN:
-                self._desk.set_doubt(result.provider)
-                result = await resolve(result)
-                self._desk.set_doubt(None)
-            self._news = result
-
-        self._spawn(run())
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        self._running = asyncio.create_task(work)
-
-    def _remember_ids(self, invoice: OpenInvoice, attempt: AttemptResult) -> None:
-        if attempt.outcome is OutcomeClass.NOT_ATTEMPTED or attempt.provider_object_id is None:
-            return
-        state = self._desk.state
-        if "/" in attempt.provider_object_id:
-            ids = SubscriptionIds.unpack(attempt.provider_object_id)
-            state.provider_customer_id = ids.provider_customer_id
-            state.provider_subscription_id = ids.provider_subscription_id
-            invoice.provider_invoice_id = ids.provider_invoice_id or invoice.provider_invoice_id
-        if attempt.subscription is not None:
-            # What was prepared may have another id than what came of it.
-            state.provider_subscription_id = attempt.subscription.provider_subscription_id
-        if attempt.invoice is not None:
-            invoice.provider_invoice_id = attempt.invoice.provider_invoice_id
+            self._attempts.collect(invoice)
 
     def _apply_success(self, invoice: OpenInvoice, attempt: AttemptResult) -> None:
         desk, state, snapshot = self._desk, self._desk.state, attempt.subscription
