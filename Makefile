@@ -14,7 +14,7 @@ ifneq "$(shell cat $(STAMP) 2>/dev/null)" "$(CURDIR)"
 $(shell rm -f $(STAMP))
 endif
 
-.PHONY: help up demo test faults check record prepare docs
+.PHONY: help up demo test faults check record prepare docs fuzz
 
 help: ## Show this help
 	@echo "Abono, a subscription engine that survives anything."
@@ -35,6 +35,9 @@ test: $(STAMP) ## Run all tests (PYTEST_ARGS="-k name" for some)
 
 faults: $(STAMP) ## Place every pair of faults in the life of a charge (an hour or more)
 	@ABONO_TEST_ALL_FAULT_PAIRS=1 exec .venv/bin/pytest -n 2 --dist worksteal tests/faults
+
+fuzz: $(STAMP) ## Send the API what its description allows and forbids, for ten minutes
+	@ABONO_TEST_FUZZ_SECONDS=$${ABONO_TEST_FUZZ_SECONDS:-600} exec .venv/bin/pytest tests/fuzz
 
 check: $(STAMP) ## Check format, lint, types and import contracts
 	@echo "Format" && .venv/bin/ruff format --check .

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from api.problems import FieldError
+from api.problems import CombinationError
 from models.billing_policy import BillingPolicy, OnDispute, OnUnpaid, SpareMoneyAction
 
 RETRIES_MAX = 12  # Below what any card network allows in 30 days (Visa: 15 tries).
@@ -113,11 +113,13 @@ class BillingPolicyInput(BaseModel):
     def _fits_together(self) -> BillingPolicyInput:
         policy = merge_policy(self.stored())
         if timedelta(days=sum(policy.retry_after_days)) >= policy.past_due_window:
-            raise FieldError(
+            raise CombinationError(
                 "past_due_window_days: should be longer than all of retry_after_days together"
             )
         if policy.access_grace > policy.past_due_window:
-            raise FieldError("access_grace_days: should not be longer than past_due_window_days")
+            raise CombinationError(
+                "access_grace_days: should not be longer than past_due_window_days"
+            )
         return self
 
     def stored(self) -> dict[str, Any]:

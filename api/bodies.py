@@ -32,6 +32,9 @@ async def check_request(
     ]
     refuse_card_numbers(said)
     _refuse_unstorable(said)
+    if len(request.query_params.multi_items()) > len(request.query_params):
+        # Which one is meant is anybody's guess, and no parameter here is a list.
+        raise InvalidRequest("A parameter stands in the address twice.")
 
 
 def _refuse_unstorable(body: Any) -> None:

@@ -130,8 +130,11 @@ def _general_codes(operation: Document) -> Iterator[str]:
     yield from _FOR_EVERYONE
     if "security" in operation:
         yield from _FOR_KEYS
-    if any(each["name"] == "Idempotency-Key" for each in operation.get("parameters", ())):
+    names = {parameter["name"] for parameter in operation.get("parameters", ())}
+    if "Idempotency-Key" in names:
         yield from _FOR_IDEMPOTENCY_KEYS
+    if "cursor" in names:
+        yield "cursor_invalid"
 
 
 def _problem_answer(status: int, codes: list[str]) -> Document:

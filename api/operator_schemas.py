@@ -6,11 +6,11 @@ from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from api.problems import FieldError
+from api.problems import CombinationError
 from api.responses import AttemptView
-from api.schemas import AMOUNT_MINOR_MAX, Currency
+from api.schemas import AMOUNT_MINOR_MAX, Currency, Moment
 from models.operations import DecidedBy, Declaration, Resolution
 from models.outcomes import OutcomeClass
 
@@ -53,7 +53,7 @@ class MarkPaidRequest(OperatorAction):
     amount_minor: int = Field(ge=1, le=AMOUNT_MINOR_MAX)
     currency: Currency
     reference: ShortText
-    received_at: AwareDatetime
+    received_at: Moment
 
 
 class ResolveRequest(OperatorAction):
@@ -68,7 +68,9 @@ class ResolveRequest(OperatorAction):
     @model_validator(mode="after")
     def _object_of_a_success(self) -> ResolveRequest:
         if (self.declared is Declaration.SUCCEEDED) is not (self.provider_object_id is not None):
-            raise FieldError("provider_object_id goes with a declared success, and only with that")
+            raise CombinationError(
+                "provider_object_id goes with a declared success, and only with that"
+            )
         return self
 
 

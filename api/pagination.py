@@ -55,6 +55,7 @@ def decode_cursor(cursor: str, parse: type[_Row]) -> _Row:
     except (ValueError, binascii.Error):
         raise InvalidRequest(
             "The cursor is not one that this list gave.",
+            code="cursor_invalid",
             errors=[{"field": "cursor", "code": "invalid", "message": "is not a cursor"}],
         ) from None
 

@@ -16,6 +16,7 @@ import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from fastapi.routing import APIRoute, iter_route_contexts
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
@@ -75,6 +76,10 @@ class FieldError(ValueError):
     """A validator's complaint that names the rule and not the value: fit to be shown."""
 
 
+class CombinationError(FieldError):
+    """Fields that are right alone and wrong together."""
+
+
 class PermanentProblem(AbonoError):
     """An HTTP error that has no class of its own (405 and its like)."""
 
@@ -129,7 +134,8 @@ def _field_error(mistake: Any) -> dict[str, Any]:
     kind = str(mistake["type"])
     own = (mistake.get("ctx") or {}).get("error")
     if isinstance(own, FieldError):
-        message, kind = str(own), "invalid"
+        message = str(own)
+        kind = "combination" if isinstance(own, CombinationError) else "invalid"
     elif kind in _SAFE_TYPES:
         message = str(mistake["msg"])
     else:
@@ -143,7 +149,7 @@ def _shown(part: str | int) -> str:
     return str(part) if isinstance(part, int) or _FIELD_NAME.fullmatch(part) else "(unknown)"
 
 
-async def _on_http_exception(_: Request, error: Exception) -> Response:
+async def _on_http_exception(request: Request, error: Exception) -> Response:
     http = cast(HTTPException, error)
     headers = dict(http.headers or {})
     phrase = HTTPStatus(http.status_code).phrase
@@ -153,8 +159,24 @@ async def _on_http_exception(_: Request, error: Exception) -> Response:
         return problem(InvalidRequest("The body cannot be read.", headers=headers))
     if http.status_code == HTTPStatus.NOT_FOUND:
         return problem(NotFound("There is nothing at this address.", headers=headers))
+    if http.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        headers["allow"] = ", ".join(_methods_at(request))
     wrapped = PermanentProblem(f"{phrase}.", code=code, headers=headers)
     return problem(wrapped, status=http.status_code, title=phrase)
+
+
+def _methods_at(request: Request) -> list[str]:
+    """All that this address knows: the router names those of one of its routes only."""
+    path = request.scope["path"]
+    contexts = iter_route_contexts(request.app.routes)
+    return sorted(
+        {
+            method
+            for context in contexts
+            if isinstance(context.original_route, APIRoute) and context.path_regex.match(path)
+            for method in context.methods or ()
+        }
+    )
 
 
 def unexpected(error: Exception, *, route: str) -> Response:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, TypeVar
 from uuid import UUID
 
@@ -12,15 +13,17 @@ from pydantic import (
     AnyHttpUrl,
     AwareDatetime,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     IPvAnyAddress,
     StringConstraints,
+    WithJsonSchema,
     model_validator,
 )
 
 from api.billing_policy import BillingPolicyInput
-from api.problems import FieldError
+from api.problems import CombinationError, FieldError
 from models.calendar import BillingInterval, check_time_zone
 from models.commands import PauseAt
 from models.money import CURRENCIES
@@ -37,6 +40,8 @@ _METADATA_KEYS_MAX = 50
 _LIST_MAX = 100
 # PostgreSQL's bigint; JSON itself knows no limit.
 _COUNT_MAX = 2**63 - 1
+
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]")
 
 _Item = TypeVar("_Item")
 
@@ -72,18 +77,47 @@ def _check_url(address: str) -> str:
     return address
 
 
+def _check_moment(text: object) -> object:
+    if isinstance(text, str) and not _DATE.match(text):
+        raise FieldError("should be a time as RFC 3339 has it, such as 2026-11-22T18:00:00Z")
+    if isinstance(text, int | float):
+        raise FieldError("should be a text: a time as RFC 3339 has it")
+    return text
+
+
 def _text(longest: int) -> Any:
-    return StringConstraints(strip_whitespace=True, min_length=1, max_length=longest)
+    # The pattern says in the API's description what stripping means: blanks alone are nothing.
+    return StringConstraints(strip_whitespace=True, min_length=1, max_length=longest, pattern=r"\S")
 
 
-Country = Annotated[str, AfterValidator(_check_country)]
-Currency = Annotated[str, AfterValidator(_check_currency)]
-TimeZone = Annotated[str, AfterValidator(_check_zone)]
-Email = Annotated[str, StringConstraints(max_length=320), AfterValidator(_check_email)]
-Url = Annotated[str, StringConstraints(max_length=2048), AfterValidator(_check_url)]
+def _format(name: str, **more: Any) -> Any:
+    return WithJsonSchema({"type": "string", "format": name, **more})
+
+
+Country = Annotated[
+    str, AfterValidator(_check_country), _format("iso-3166-alpha-2", pattern="^[A-Z]{2}$")
+]
+Currency = Annotated[
+    str, AfterValidator(_check_currency), _format("iso-4217", pattern="^[A-Z]{3}$")
+]
+TimeZone = Annotated[str, AfterValidator(_check_zone), _format("iana-time-zone")]
+Email = Annotated[
+    str,
+    StringConstraints(max_length=320),
+    AfterValidator(_check_email),
+    _format("email", maxLength=320),
+]
+Url = Annotated[
+    str,
+    StringConstraints(max_length=2048),
+    AfterValidator(_check_url),
+    _format("http-url", maxLength=2048),
+]
 Phone = Annotated[
     str, StringConstraints(strip_whitespace=True, pattern=r"^\+?[0-9][0-9 ().\-]{4,30}$")
 ]
+# Seconds since 1970 are no time here, though pydantic would take them.
+Moment = Annotated[AwareDatetime, BeforeValidator(_check_moment)]
 Name = Annotated[str, _text(200)]
 Line = Annotated[str, _text(500)]
 Text = Annotated[str, _text(2000)]
@@ -137,18 +171,26 @@ class CreateOrganization(BaseModel):
     time_zone: TimeZone | None = None
 
 
+def _without_default(schema: dict[str, Any]) -> None:
+    del schema["default"]
+
+
+# What is left out stays as it is; an empty text is no value.
+_LEFT_OUT: Any = Field(default="", json_schema_extra=_without_default)
+
+
 class UpdateOrganization(BaseModel):
     """Only the fields that are sent change. Running subscriptions keep the terms they have."""
 
     model_config = _example(email="facturas@acme.example")
 
-    name: Name = ""
-    email: Email = ""
+    name: Name = _LEFT_OUT
+    email: Email = _LEFT_OUT
     phone: Phone | None = None
     country: Country | None = None
     billing_address: BillingAddress | None = None
     tax_id: Annotated[str, _text(50)] | None = None
-    time_zone: TimeZone = ""
+    time_zone: TimeZone = _LEFT_OUT
 
 
 class PlanPriceInput(BaseModel):
@@ -191,7 +233,7 @@ class CreatePlan(BaseModel):
     def _one_price_each(self) -> CreatePlan:
         kinds = {(price.currency, price.billing_interval) for price in self.prices}
         if len(kinds) < len(self.prices):
-            raise FieldError("prices: a currency and interval may have one price only")
+            raise CombinationError("prices: a currency and interval may have one price only")
         return self
 
 
@@ -244,7 +286,7 @@ class PauseRequest(BaseModel):
     model_config = _example(at="period_end", resume_at="2027-02-01T00:00:00Z")
 
     at: PauseAt = PauseAt.NOW
-    resume_at: AwareDatetime | None = None
+    resume_at: Moment | None = None
 
 
 class SetPaymentMethodRequest(BaseModel):
@@ -265,12 +307,12 @@ class ChangeSubscription(BaseModel):
     billing_interval: BillingInterval | None = None
     quantity: Quantity | None = None
     proration: Proration = Proration.PRORATE
-    proration_date: AwareDatetime | None = None
+    proration_date: Moment | None = None
 
     @model_validator(mode="after")
     def _something(self) -> ChangeSubscription:
         if self.plan_id is None and self.billing_interval is None and self.quantity is None:
-            raise FieldError("name a plan_id, a billing_interval or a quantity")
+            raise CombinationError("name a plan_id, a billing_interval or a quantity")
         return self
 
 

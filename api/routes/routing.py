@@ -8,7 +8,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse
-from pydantic import AwareDatetime, BaseModel, ConfigDict, IPvAnyAddress
+from pydantic import BaseModel, ConfigDict, IPvAnyAddress
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -19,7 +19,7 @@ from api.idempotency import Answer, RunOnce
 from api.openapi import problems
 from api.opening import choose_currency, payable_currencies, payment_method_types
 from api.pagination import Cursor, Limit, Page, newest_first, page, split_page
-from api.schemas import PreviewRouting
+from api.schemas import Moment, PreviewRouting
 from api.tenancy import get_scoped, scoped
 from models.outcomes import FallbackReason, Instrument, ProviderName
 from models.routing import (
@@ -233,7 +233,7 @@ async def list_fallbacks(
     attempted_provider: ProviderName | None = None,
     fallback_provider: ProviderName | None = None,
     reason: FallbackReason | None = None,
-    since: Annotated[AwareDatetime | None, Query(description="From this time on.")] = None,
+    since: Annotated[Moment | None, Query(description="From this time on.")] = None,
     limit: Limit = 20,
     cursor: Cursor = None,
 ) -> Page[FallbackEventView]:

@@ -186,6 +186,7 @@ LINES: dict[tuple[str, str], Line] = {
 # For everybody, and about no tenant: these take no key, and no id of anyone's.
 PUBLIC = {
     ("POST", "/api/v1/webhooks/{provider}"),
+    ("GET", "/errors/{code}"),
     ("GET", "/healthz"),
     ("GET", "/readyz"),
     ("GET", "/metrics"),
