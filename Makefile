@@ -14,7 +14,7 @@ ifneq "$(shell cat $(STAMP) 2>/dev/null)" "$(CURDIR)"
 $(shell rm -f $(STAMP))
 endif
 
-.PHONY: help up demo test faults check record prepare docs fuzz
+.PHONY: help up demo test faults check record prepare docs fuzz bench
 
 help: ## Show this help
 	@echo "Abono, a subscription engine that survives anything."
@@ -38,6 +38,9 @@ faults: $(STAMP) ## Place every pair of faults in the life of a charge (an hour 
 
 fuzz: $(STAMP) ## Send the API what its description allows and forbids, for ten minutes
 	@ABONO_TEST_FUZZ_SECONDS=$${ABONO_TEST_FUZZ_SECONDS:-600} exec .venv/bin/pytest tests/fuzz
+
+bench: $(STAMP) ## Measure the speed claims (ABONO_BENCH_ONLY=name for one)
+	@exec .venv/bin/python -m benchmarks
 
 check: $(STAMP) ## Check format, lint, types and import contracts
 	@echo "Format" && .venv/bin/ruff format --check .

@@ -14,6 +14,7 @@ from providers.protocol import WebhookMalformed, WebhookRejected
 from providers.stripe import disputes, mapping
 from providers.stripe.cash_balance import SWEEPS
 from providers.stripe.checkout import HOSTED, open_page
+from providers.stripe.payload import Payload
 
 TOLERANCE_SECONDS = 300
 SIGNATURE_HEADER = "stripe-signature"
@@ -44,8 +45,7 @@ def translate(raw: bytes, account: str) -> ProviderEvent:
         values = json.loads(raw)
         if not isinstance(values, dict) or values.get("object") != "event":
             raise ValueError("not a snapshot event")
-        # The empty key: what is built here never calls Stripe.
-        event = stripe.Event.construct_from(values, "")
+        event = cast(stripe.Event, Payload(values))
         facts = _translator(event.type)(event)
         return ProviderEvent(
             provider=ProviderName.STRIPE,

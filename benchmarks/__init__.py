@@ -1,0 +1,1 @@
+"""Abono's speed claims as measurements that anybody can repeat: `make bench`."""

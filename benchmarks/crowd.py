@@ -1,0 +1,142 @@
+"""Many open subscriptions on a real Temporal development server: what most rows need.
+
+Opening them takes longer than measuring with them, so the rows that can share one world do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import select, text
+from temporalio.client import Client
+from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.testing import WorkflowEnvironment
+from temporalio.worker import UnsandboxedWorkflowRunner, Worker
+
+from abono.dev.temporal import running_temporal
+from abono.simulate.world import World, open_world
+from benchmarks import baselines
+from benchmarks.measure import Stage
+from models.storage.tables import WebhookEvent, new_id
+from models.subscription import SubscriptionTerms
+from tests.api.support import eventually
+from tests.cost.test_renewals import card
+from tests.support.webhooks import webhooks_delivered
+
+# Of which the burst makes 2,000 webhooks.
+SUBSCRIPTIONS = 500
+PATIENCE_SECONDS = 90.0
+# More at once only waits for the sandbox, which answers in one thread.
+_AT_ONCE = 6
+
+
+@dataclass
+class Crowd:
+    """`ids` are subscriptions that are paid and wait for their next period."""
+
+    world: World
+    address: str
+    ids: list[UUID] = field(default_factory=list)
+
+    @property
+    def client(self) -> Client:
+        return self.world.client
+
+    async def paid_events(self) -> list[tuple[UUID, dict[str, Any]]]:
+        """The `invoice.paid` that each subscription was told, as the provider sent it."""
+        statement = select(WebhookEvent.payload, WebhookEvent.workflow_id).where(
+            WebhookEvent.event_type == "invoice.paid", WebhookEvent.workflow_id.is_not(None)
+        )
+        async with self.world.sessions() as session:
+            rows = (await session.execute(statement)).all()
+        return [(UUID(workflow_id.rpartition("/")[2]), payload) for payload, workflow_id in rows]
+
+    async def come_to_rest(self) -> None:
+        await eventually(self.nothing_waits, PATIENCE_SECONDS)
+
+    async def workflows_heard(self, count: int) -> None:
+        """Raises when fewer late webhooks were applied by workflows: then something else was measured."""
+        heard = text(
+            "SELECT count(*) FROM webhook_events WHERE event_type = 'invoice.payment_failed'"
+            " AND workflow_id IS NOT NULL AND applied_at IS NOT NULL"
+        )
+        async with self.world.sessions() as session:
+            found = await session.scalar(heard)
+        if found is None or found < count:
+            raise RuntimeError(f"workflows applied {found} webhooks of {count}")
+
+    async def nothing_waits(self) -> bool:
+        async with self.world.sessions() as session:
+            waiting = text(
+                "SELECT NOT EXISTS (SELECT 1 FROM webhook_events WHERE applied_at IS NULL)"
+            )
+            return bool(await session.scalar(waiting))
+
+
+@dataclass
+class _Kept:
+    """The stage's databases, but one that outlives its world: other processes look at it afterwards."""
+
+    stage: Stage
+
+    async def create(self) -> str:
+        return await self.stage.databases.create()
+
+    async def drop(self, url: str) -> None:
+        """The whole server goes with the stage."""
+
+
+@asynccontextmanager
+async def gathered(stage: Stage, tell: Callable[[str], None]) -> AsyncIterator[Crowd]:
+    """A world with its webhooks delivered, and the raw worker beside ours."""
+    async with AsyncExitStack() as stack:
+        address = await stack.enter_async_context(
+            running_temporal(stage.folder / "crowd-temporal.log")
+        )
+
+        async def start() -> WorkflowEnvironment:
+            client = await Client.connect(address, data_converter=pydantic_data_converter)
+            return WorkflowEnvironment.from_client(client)
+
+        world = await stack.enter_async_context(open_world(_Kept(stage), start=start))
+        await stack.enter_async_context(raw_worker(world.client))
+        async with webhooks_delivered(world):
+            crowd = Crowd(world, address)
+            await _open(crowd, await card(world), stage.size(SUBSCRIPTIONS, 3), tell)
+            await crowd.come_to_rest()
+        yield crowd
+
+
+def raw_worker(client: Client) -> Worker:
+    """Without the sandbox of imports: as quick as a worker can be."""
+    return Worker(
+        client,
+        task_queue=baselines.TASK_QUEUE,
+        workflows=baselines.WORKFLOWS,
+        activities=baselines.ACTIVITIES,
+        workflow_runner=UnsandboxedWorkflowRunner(),
+    )
+
+
+async def _open(
+    crowd: Crowd, terms: SubscriptionTerms, count: int, tell: Callable[[str], None]
+) -> None:
+    """All on one organization and card: only the subscriptions count here."""
+    free = asyncio.Semaphore(_AT_ONCE)
+
+    async def one() -> None:
+        async with free:
+            mine = terms.model_copy(update={"subscription_id": new_id()})
+            await crowd.world.open(mine)
+            crowd.ids.append(mine.subscription_id)
+            if len(crowd.ids) % 50 == 0:
+                tell(f"{len(crowd.ids)} of {count} subscriptions open")
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(count):
+            group.create_task(one())
