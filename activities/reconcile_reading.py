@@ -10,7 +10,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from activities import reconcile_ours
-from activities.money_calls import MoneyObject, object_of_capture, read_totals
+from activities.money_seen import MoneyObject, object_of_capture, read_totals
 from models.events import EventKind
 from models.reconcile import Listed, Listing, OurRows
 from models.snapshots import InvoiceSnapshot
