@@ -13,6 +13,7 @@ from abono.settings import Settings
 from abono.wiring import build_providers, connect_temporal
 from api.app import create_app
 from api.context import ApiContext, Retention
+from api.outbound.sender import Sender
 from api.storefront import Storefront
 from models.outcomes import ProviderName
 from models.storage.engine import make_engine, make_sessions
@@ -56,6 +57,7 @@ async def make_context(settings: Settings) -> ApiContext:
     engine = make_engine(settings.sqlalchemy_url, pool_size=settings.database_pool_size)
     providers = build_providers(settings)
     storefront = build_storefront(settings)
+    sender = Sender(allow_private=settings.outbound_allow_private)
     return ApiContext(
         sessions=make_sessions(engine),
         temporal=await connect_temporal(settings, lazy=True),
@@ -67,7 +69,13 @@ async def make_context(settings: Settings) -> ApiContext:
         requests_per_minute=settings.requests_per_minute,
         retention=_retention(settings),
         storefront=storefront,
-        closers=[providers.aclose, storefront.geolocator.aclose, engine.dispose],
+        sender=sender,
+        closers=[
+            providers.aclose,
+            storefront.geolocator.aclose,
+            sender.aclose,
+            engine.dispose,
+        ],
     )
 
 

@@ -138,6 +138,11 @@ class Settings(BaseSettings):
         alias="ABONO_API_KEY_PEPPER",
         description="Secret under which API keys are hashed at rest; set your own in production",
     )
+    outbound_allow_private: bool = Field(
+        False,
+        alias="ABONO_OUTBOUND_ALLOW_PRIVATE",
+        description="Webhook endpoints of applications may be on private networks and without TLS",
+    )
     body_max_bytes: int = Field(1_048_576, alias="ABONO_BODY_MAX_BYTES", ge=1024)
     trusted_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
         (),

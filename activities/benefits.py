@@ -5,16 +5,16 @@ from __future__ import annotations
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import select, text
+from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from temporalio import activity
 
 from activities.customers import Customers
-from activities.outbox import OUTBOUND_CHANNEL
 from activities.provider_calls import retryable, server_time
 from activities.shop import Shop, account_key
 from activities.signatures.shop import BenefitCalls, BenefitCheck
+from activities.webhook_queue import hand_out
 from models.benefits import GrantStatus, HeardGrant, best_of, read_heard
 from models.commands import BenefitChange, BenefitResult
 from models.snapshots import GrantSnapshot
@@ -288,14 +288,15 @@ async def _change(
         )
     )
     if status in _TOLD:
-        session.add(
-            OutboundEvent(
-                application_id=row.application_id,
-                sequence=row.version,
-                type=_TOLD[status],
-                data={**about, "status": status},
-                created_at=at,
-            )
+        event = OutboundEvent(
+            id=new_id(),
+            application_id=row.application_id,
+            sequence=row.version,
+            type=_TOLD[status],
+            data={**about, "status": status},
+            created_at=at,
         )
-        await session.execute(text("SELECT pg_notify(:channel, '')"), {"channel": OUTBOUND_CHANNEL})
+        session.add(event)
+        await session.flush()
+        await hand_out(session, [event.id])
     await session.flush()

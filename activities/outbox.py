@@ -11,15 +11,13 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, select, text
+from sqlalchemy import func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from activities.webhook_queue import hand_out
 from models.projections import OutboundProjection
 from models.storage.tables import OutboundEvent, Purchase, Subscription, new_id
-
-# PostgreSQL channel on which API replicas hear that there is something to tell an app.
-OUTBOUND_CHANNEL = "abono_outbound"
 
 
 async def tell(
@@ -55,7 +53,7 @@ async def tell(
         for position, event in enumerate(new, start=1)
     ]
     await session.execute(insert(OutboundEvent).values(rows))
-    await session.execute(text("SELECT pg_notify(:channel, '')"), {"channel": OUTBOUND_CHANNEL})
+    await hand_out(session, [event.id for event in new])
 
 
 async def tell_about(

@@ -39,6 +39,8 @@ from api.routes import (
     subscriptions,
     timeline,
     unapplied,
+    webhook_deliveries,
+    webhook_endpoints,
     webhooks,
 )
 
@@ -118,6 +120,8 @@ def _billing() -> APIRouter:
         refunds,
         unapplied,
         events,
+        webhook_endpoints,
+        webhook_deliveries,
     )
     return _guarded(*(part.router for part in parts), prefix="/billing")
 

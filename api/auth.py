@@ -27,6 +27,7 @@ class Scope(StrEnum):
     PLANS_WRITE = "plans:write"
     BILLING_READ = "billing:read"
     BILLING_WRITE = "billing:write"
+    WEBHOOKS_WRITE = "webhooks:write"
     OPERATOR = "operator"
     ADMIN = "admin"
 
@@ -105,5 +106,6 @@ class Requirement:
 Reader = Annotated[Principal, Depends(Requirement(Scope.BILLING_READ))]
 Writer = Annotated[Principal, Depends(Requirement(Scope.BILLING_WRITE))]
 PlanWriter = Annotated[Principal, Depends(Requirement(Scope.PLANS_WRITE))]
+WebhookWriter = Annotated[Principal, Depends(Requirement(Scope.WEBHOOKS_WRITE))]
 Operator = Annotated[Principal, Depends(Requirement(Scope.OPERATOR))]
 Administrator = Annotated[Principal, Depends(Requirement(Scope.ADMIN))]

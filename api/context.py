@@ -16,6 +16,7 @@ from api.doorbell import Doorbell
 from api.inbox import Inbox
 from api.key_uses import KeyUses
 from api.metrics import Metrics
+from api.outbound.sender import Sender
 from api.storefront import Storefront
 from models.storage.engine import Sessions
 from providers.registry import ProviderRegistry
@@ -55,6 +56,7 @@ class ApiContext:
     metrics: Metrics = field(default_factory=Metrics)
     doorbell: Doorbell = field(default_factory=Doorbell)
     key_uses: KeyUses = field(default_factory=KeyUses)
+    sender: Sender = field(default_factory=Sender)
     inbox: Inbox = field(init=False)
 
     def __post_init__(self) -> None:

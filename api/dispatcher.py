@@ -30,6 +30,7 @@ from api.clock import now
 from api.commands import Commands
 from api.context import ApiContext
 from api.delivery import Delivery, Report
+from api.outbound.courier import Courier
 from api.problems import is_database_away, log_unexpected
 from api.reminders import Reminders
 from api.retention import Cleaner
@@ -76,6 +77,7 @@ class Dispatcher:
             asyncio.create_task(self._starter.run()),
             asyncio.create_task(Cleaner(self._context).run()),
             asyncio.create_task(Reminders(self._context).run()),
+            asyncio.create_task(Courier(self._context).run()),
         ]
         try:
             while not self._stopping.is_set():

@@ -8,6 +8,22 @@ from api.ledger_metrics import LedgerMetrics
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
+# Seconds from an event to its delivery: from at once to the end of the retries, after three days.
+_AGE_BUCKETS = (
+    0.1,
+    0.25,
+    0.5,
+    1.0,
+    2.5,
+    5.0,
+    30.0,
+    120.0,
+    600.0,
+    3600.0,
+    21600.0,
+    86400.0,
+    259200.0,
+)
 # Seconds. The promise is 10 s; webhooks should be answered within 50 ms.
 _LATENCY_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 8.0, 10.0)
 
@@ -55,6 +71,33 @@ class Metrics:
             "abono_openings_restarted",
             "Accepted commands whose workflow was started later",
             ["kind", "result"],
+            registry=self.registry,
+        )
+
+        self._count_outbound()
+
+    def _count_outbound(self) -> None:
+        self.outbound_deliveries = Counter(
+            "abono_outbound_deliveries",
+            "Tries to bring an event to an application's endpoint",
+            ["result"],
+            registry=self.registry,
+        )
+        self.outbound_seconds = Histogram(
+            "abono_outbound_request_seconds",
+            "How long an endpoint takes to answer",
+            buckets=_LATENCY_BUCKETS,
+            registry=self.registry,
+        )
+        self.outbound_age = Histogram(
+            "abono_outbound_age_seconds",
+            "From an event to its delivery",
+            buckets=_AGE_BUCKETS,
+            registry=self.registry,
+        )
+        self.outbound_lag = Gauge(
+            "abono_outbound_lag_seconds",
+            "How long the oldest due event has been waiting to be sent",
             registry=self.registry,
         )
 

@@ -44,6 +44,10 @@ TAGS: list[dict[str, Any]] = [
     },
     {"name": "Events", "description": "What happened, in order, for the calling app."},
     {
+        "name": "Webhook endpoints",
+        "description": "Where the calling app is told of its events, and what became of each there.",
+    },
+    {
         "name": "Operator",
         "description": "What operators look at and do by hand: each action with a reason.",
     },

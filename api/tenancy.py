@@ -49,4 +49,5 @@ _WORDS = {
     "purchases": "purchase",
     "refunds": "refund",
     "payments": "payment",
+    "webhook_endpoints": "webhook endpoint",
 }

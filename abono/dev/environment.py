@@ -51,6 +51,8 @@ def wire(
         "ABONO_HOME": str(home),
         "ABONO_API_HOST": LOCALHOST,
         "ABONO_API_PORT": str(ports["api"]),
+        # Who tries it has the receiver on the same machine.
+        "ABONO_OUTBOUND_ALLOW_PRIVATE": person.get("ABONO_OUTBOUND_ALLOW_PRIVATE") or "true",
         # Nothing of a laptop's trials is told to the real services, unless somebody asks for it.
         "ABONO_GEO_IPAPI_BASE": person.get("ABONO_GEO_IPAPI_BASE") or f"{sandbox_url}/geo/ipapi",
         "ABONO_GEO_IP_API_BASE": person.get("ABONO_GEO_IP_API_BASE") or f"{sandbox_url}/geo/ip-api",

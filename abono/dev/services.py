@@ -16,8 +16,15 @@ from abono.settings import Settings
 
 # The two keys in dev.json: what an application needs, and that plus administration.
 KEY_SCOPES: dict[str, tuple[str, ...]] = {
-    "api_key": ("billing:read", "billing:write"),
-    "admin_api_key": ("billing:read", "billing:write", "plans:write", "operator", "admin"),
+    "api_key": ("billing:read", "billing:write", "webhooks:write"),
+    "admin_api_key": (
+        "billing:read",
+        "billing:write",
+        "plans:write",
+        "webhooks:write",
+        "operator",
+        "admin",
+    ),
 }
 
 _PROBE_SECONDS_MAX = 2.0

@@ -12,6 +12,7 @@ from models.storage.billing import (
 )
 from models.storage.messages import AuditEntry, IdempotencyKey, OutboundEvent, WebhookEvent
 from models.storage.money import CreditEntry, Dispute, Refund, Reminder
+from models.storage.outbound import WebhookDelivery, WebhookEndpoint, WebhookLane
 from models.storage.providers import ProviderHealth
 from models.storage.reconciliation import ReconciliationFinding, ReconciliationRun
 from models.storage.shop import Benefit, BenefitGrant, Product, Purchase
@@ -54,6 +55,9 @@ __all__ = [
     "SubscriptionPlan",
     "UsageCounter",
     "UsageEvent",
+    "WebhookDelivery",
+    "WebhookEndpoint",
     "WebhookEvent",
+    "WebhookLane",
     "new_id",
 ]
