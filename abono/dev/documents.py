@@ -18,6 +18,8 @@ from abono.api_server import make_context
 from abono.settings import Settings
 from api.app import create_app
 from models.cash_rules import CASH_RULES
+from models.event_catalogue import CATALOGUE, EventType
+from models.outbound import EVENTS_VERSION
 from models.outcomes import Instrument, ProviderName
 from providers.conekta.capabilities import CAPABILITIES as CONEKTA
 from providers.polar.capabilities import CAPABILITIES as POLAR
@@ -29,6 +31,7 @@ _DOCS = Path(__file__).parents[2] / "docs"
 PROVIDERS_PAGE = _DOCS / "providers.md"
 OPENAPI_PAGE = _DOCS / "openapi.json"
 CASH_RULES_PAGE = _DOCS / "cash-rules.md"
+EVENTS_PAGE = _DOCS / "events.md"
 
 _ROWS: dict[ProviderName, Capabilities] = {
     ProviderName.STRIPE: STRIPE,
@@ -109,9 +112,25 @@ def cash_rules_table() -> str:
     return _table(rows)
 
 
+def event_catalogue() -> str:
+    """Each event with what it is about, when it is told, its fields and an example of its data."""
+    return "\n\n".join([f"Version {EVENTS_VERSION}.", *map(_event, CATALOGUE)])
+
+
+def _event(one: EventType) -> str:
+    fields = ", ".join(
+        f"`{name}{'?' if name in one.optional else ''}{' | null' if name in one.nullable else ''}`"
+        for name in one.example
+    )
+    data = json.dumps(one.example, indent=2)
+    head = f"## {one.type}, of a {one.about}"
+    return f"{head}\n\nTold when: {one.when}. Fields: {fields}.\n\n```json\n{data}\n```"
+
+
 _PARTS: dict[Path, dict[str, Callable[[], str]]] = {
     PROVIDERS_PAGE: {"capabilities": capability_table, "collection": collection_table},
     CASH_RULES_PAGE: {"cash_rules": cash_rules_table},
+    EVENTS_PAGE: {"events": event_catalogue},
 }
 
 

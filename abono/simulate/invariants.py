@@ -10,12 +10,14 @@ from sqlalchemy import select
 
 from abono.simulate.world import World
 from activities.refund_book import balances
+from models.event_catalogue import complaint
 from models.outcomes import OPEN_OUTCOMES
 from models.purchase import PurchaseStatus
 from models.storage.tables import (
     ChargeAttempt,
     CreditEntry,
     Invoice,
+    OutboundEvent,
     Payment,
     Purchase,
     Refund,
@@ -53,6 +55,9 @@ async def check_invariants(world: World) -> None:
     _one_live_charge_per_invoice(charges, attempts)
     _no_money_lost_or_invented(charges, invoices, payments)
     await _every_minor_unit_is_in_one_place(world, invoices, payments)
+    for event in await world.all(select(OutboundEvent)):
+        differing = complaint(event.type, event.data)
+        hold(differing is None, f"an event is not as it is documented: {differing}")
     for row in await world.all(select(Subscription).where(Subscription.version > 0)):
         await _row_equals_workflow(world, row)
     for purchase in await world.all(select(Purchase).where(Purchase.version > 0)):

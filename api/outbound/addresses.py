@@ -17,9 +17,15 @@ Address = IPv4Address | IPv6Address
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 
 URL_LENGTH_MAX = 2048
-# Of public IPv4 by the registry, and no place for a webhook all the same: relays into IPv6 (RFC 7526),
-# and the address at which Azure's machines ask for their own configuration.
-_REFUSED_V4 = (ip_network("192.88.99.0/24"), ip_network("168.63.129.16/32"))
+_PORT_MAX = 65_535
+# Public by the registry, in part or in whole, and no place for a webhook all the same: protocol
+# assignments, where Oracle's machines ask for their configuration; relays into IPv6 (RFC 7526); and the
+# address at which Azure's machines ask for theirs.
+_REFUSED_V4 = (
+    ip_network("192.0.0.0/24"),
+    ip_network("192.88.99.0/24"),
+    ip_network("168.63.129.16/32"),
+)
 # All of IPv6 that is assigned to networks. Beyond it: loopback, link-local, private, multicast, and the
 # notations that carry an IPv4 address (mapped, NAT64).
 _PUBLIC_V6 = ip_network("2000::/3")
@@ -54,6 +60,8 @@ def parse(url: str, *, allow_private: bool) -> httpx.URL:
         raise AddressRefused("should begin with https://")
     if not parsed.host:
         raise AddressRefused("names no host")
+    if parsed.port is not None and not 0 < parsed.port <= _PORT_MAX:
+        raise AddressRefused("names a port that there is not")
     if parsed.userinfo:
         raise AddressRefused("should hold no user name or password")
     if parsed.fragment:

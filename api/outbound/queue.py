@@ -26,7 +26,7 @@ from sqlalchemy import (
     tuple_,
     update,
 )
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.dialects.postgresql import ARRAY, distinct_on
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.clock import now
@@ -141,7 +141,7 @@ def _first_of(lanes: list[tuple[UUID, str]]) -> Any:
             tuple_(WebhookDelivery.endpoint_id, WebhookDelivery.lane).in_(lanes),
             WebhookDelivery.status == text("'pending'"),  # Literal, for the partial index.
         )
-        .distinct(WebhookDelivery.endpoint_id, WebhookDelivery.lane)
+        .ext(distinct_on(WebhookDelivery.endpoint_id, WebhookDelivery.lane))
         .order_by(
             WebhookDelivery.endpoint_id,
             WebhookDelivery.lane,

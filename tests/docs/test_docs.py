@@ -20,6 +20,7 @@ import pytest
 from abono.dev.ports import DEFAULT_PORTS, variable
 from abono.dev.sandbox import SANDBOX_PREFIX
 from abono.settings import Settings
+from models.event_catalogue import EVENT_TYPES, TEST_EVENT
 from models.states import TRANSITIONS, SubscriptionEvent, SubscriptionStatus
 from sandbox.core import SandboxConfig
 
@@ -113,7 +114,7 @@ def codes_given_to(names: set[str]) -> Iterator[str]:
 
 def told_by_activities() -> Iterator[str]:
     """What is told without a workflow's decision: by `_tell("…")`, or out of a table `_TOLD`."""
-    for path in (ROOT / "activities").glob("*.py"):
+    for path in [*(ROOT / "activities").glob("*.py"), *(ROOT / "api" / "outbound").glob("*.py")]:
         text = path.read_text()
         yield from re.findall(r'_tell\(\s*"([a-z_.]+)"', text)
         for table in re.findall(r"^_TOLD = \{(.*?)\}", text, re.DOTALL | re.MULTILINE):
@@ -208,6 +209,7 @@ def test_concepts_lists_exactly_the_events_that_are_told() -> None:
     emitted |= set(told_by_activities())
     documented = first_cells(read("docs/concepts.md"), "Events for the application")
     assert set(documented) == emitted
+    assert EVENT_TYPES - {TEST_EVENT} == emitted, "models/event_catalogue.py has other events"
 
 
 def test_concepts_has_the_transition_table_of_the_code() -> None:
