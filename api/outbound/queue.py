@@ -43,17 +43,25 @@ from models.storage.tables import (
 LEASE = timedelta(seconds=60)
 
 # By endpoint, so that one with much to send, or one that is slow, takes no turn of another's. An endpoint
-# that fails gets one try at a time, over all replicas: the claim itself holds it.
+# that fails gets one try at a time, over all replicas: who claims it locks it, and holds it for all.
 _CLAIM = text(
     """
-    WITH ready AS (
-        SELECT endpoint.id,
-               CASE WHEN endpoint.consecutive_failures < :failing_after THEN :each - coalesce(busy.count, 0)
-                    WHEN busy.count IS NULL THEN 1 ELSE 0 END AS room
-        FROM webhook_endpoints AS endpoint
-        LEFT JOIN unnest(:busy_ids, :busy_counts) AS busy (id, count) ON busy.id = endpoint.id
-        WHERE endpoint.status = 'enabled'
+    WITH busy AS (
+        SELECT * FROM unnest(:busy_ids, :busy_counts) AS busy (id, count)
+    ), failing AS (
+        SELECT endpoint.id FROM webhook_endpoints AS endpoint
+        WHERE endpoint.status = 'enabled' AND endpoint.consecutive_failures >= :failing_after
           AND (endpoint.held_until IS NULL OR endpoint.held_until <= now())
+          AND endpoint.id NOT IN (SELECT id FROM busy)
+          AND EXISTS (SELECT FROM webhook_lanes AS lane
+                      WHERE lane.endpoint_id = endpoint.id AND lane.due_at <= now())
+        FOR NO KEY UPDATE SKIP LOCKED
+    ), ready AS (
+        SELECT id, 1 AS room FROM failing
+        UNION ALL
+        SELECT endpoint.id, :each - coalesce(busy.count, 0)
+        FROM webhook_endpoints AS endpoint LEFT JOIN busy ON busy.id = endpoint.id
+        WHERE endpoint.status = 'enabled' AND endpoint.consecutive_failures < :failing_after
     ), picked AS (
         SELECT due.endpoint_id, due.lane
         FROM ready CROSS JOIN LATERAL (
@@ -66,7 +74,7 @@ _CLAIM = text(
     ), held AS (
         UPDATE webhook_endpoints AS endpoint SET held_until = now() + :lease
         WHERE endpoint.id IN (SELECT endpoint_id FROM picked)
-          AND endpoint.consecutive_failures >= :failing_after
+          AND endpoint.id IN (SELECT id FROM failing)
     )
     UPDATE webhook_lanes AS lane SET claim_id = :claim_id, due_at = now() + :lease
     FROM picked WHERE lane.endpoint_id = picked.endpoint_id AND lane.lane = picked.lane

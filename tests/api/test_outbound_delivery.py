@@ -148,6 +148,31 @@ async def test_two_couriers_at_once_bring_each_event_once(api: Api, receiver: Re
     assert all(receiver.of(row) == [1, 2, 3] for row in rows)
 
 
+async def test_claims_at_the_same_moment_take_different_lanes_and_do_not_wait(
+    api: Api, receiver: Receiver
+) -> None:
+    await register(api, receiver.url)
+    for row in await subscriptions(api, 2):
+        await tell(api, row)
+    async with api.context.sessions.begin() as one, api.context.sessions.begin() as other:
+        async with asyncio.timeout(10):
+            [first] = await queue.claim(one, room=1, each=1, busy={})
+            [second] = await queue.claim(other, room=2, each=2, busy={})
+    assert first.delivery.lane != second.delivery.lane
+
+
+async def test_a_failing_endpoint_is_claimed_by_one_at_a_time(api: Api, receiver: Receiver) -> None:
+    endpoint = await register(api, receiver.url)
+    await set_health(api, endpoint, consecutive_failures=FAILING_AFTER)
+    for row in await subscriptions(api, 3):
+        await tell(api, row)
+    async with api.context.sessions.begin() as one:
+        assert len(await queue.claim(one, room=9, each=9, busy={})) == 1
+        async with api.context.sessions.begin() as other, asyncio.timeout(10):
+            assert await queue.claim(other, room=9, each=9, busy={}) == []
+    assert await bring_all(api) == 0, "held until its only try is over"
+
+
 async def test_a_crash_after_the_sending_brings_the_same_event_again(
     api: Api, receiver: Receiver
 ) -> None:
@@ -238,24 +263,24 @@ async def test_an_event_is_given_up_after_three_days_and_the_next_one_goes(
     assert paid["status"] == "delivered"
 
 
-async def test_an_endpoint_that_fails_gets_one_try_at_a_time_until_it_is_well(
+async def test_an_endpoint_that_fails_is_left_alone_until_it_is_well(
     api: Api, receiver: Receiver
 ) -> None:
-    await register(api, receiver.url)
-    rows = await subscriptions(api, FAILING_AFTER + 10)
+    endpoint = await register(api, receiver.url)
+    rows = await subscriptions(api, AT_ONCE_EACH_MAX + 4)
     for row in rows:
         await tell(api, row)
     receiver.answer = lambda _: 503
-    first = await bring_all(api)
-    assert FAILING_AFTER <= first <= AT_ONCE_EACH_MAX, "a first handful, then it is left alone"
-
-    await api.run(update(WebhookEndpoint).values(held_until=None))
-    couriers = [Courier(api.context) for _ in range(3)]
-    assert sum(await asyncio.gather(*(one.run_once() for one in couriers))) == 1
+    assert await Courier(api.context).run_once() == AT_ONCE_EACH_MAX, "a first handful"
+    health = await read(api, endpoint)
+    assert health["consecutive_failures"] == AT_ONCE_EACH_MAX
+    held = (await api.all(select(WebhookEndpoint.held_until)))[0] - now()
+    assert held <= timedelta(seconds=8)
 
     receiver.answer = lambda _: 200
     await api.run(update(WebhookEndpoint).values(held_until=None))
     await bring_all(api)
+
     assert await statuses(api) == {"delivered": len(rows)}, (
         "well again: nothing waits its pause out"
     )
