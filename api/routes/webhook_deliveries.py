@@ -46,7 +46,7 @@ _Earlier = aliased(WebhookDelivery)
 @router.post(
     "/test",
     response_model=WebhookTryView,
-    responses=problems(401, 403, 404, 409, 413, 422),
+    responses=problems(401, 403, 404, 409, 413, 422, codes=("webhook_secret_unreadable",)),
     summary="Send a test event now",
 )
 async def test_webhook_endpoint(
@@ -125,6 +125,7 @@ async def list_webhook_deliveries(
 async def read_webhook_delivery(
     endpoint_id: UUID, event_id: UUID, context: Context, principal: Reader
 ) -> WebhookDeliveryView:
+    """What the endpoint answered to an event, and when it is tried again."""
     async with context.sessions() as session:
         return await _find(session, endpoint_id, event_id, principal)
 
@@ -133,7 +134,7 @@ async def read_webhook_delivery(
     "/deliveries/{event_id}/replay",
     status_code=202,
     response_model=WebhookDeliveryView,
-    responses=problems(401, 403, 404, 409, 413, 422),
+    responses=problems(401, 403, 404, 409, 413, 422, codes=("webhook_endpoint_disabled",)),
     summary="Send one event again",
 )
 async def replay_webhook_delivery(
@@ -167,7 +168,7 @@ async def replay_webhook_delivery(
     "/replay",
     status_code=202,
     response_model=ReplayView,
-    responses=problems(401, 403, 404, 409, 413, 422),
+    responses=problems(401, 403, 404, 409, 413, 422, codes=("webhook_endpoint_disabled",)),
     summary="Send the events of a time again",
 )
 async def replay_webhook_events(

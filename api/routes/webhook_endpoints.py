@@ -44,7 +44,9 @@ router = APIRouter(prefix="/webhook-endpoints", tags=["Webhook endpoints"])
     "",
     status_code=201,
     response_model=NewWebhookEndpointView,
-    responses=problems(401, 403, 409, 413, 422, 503),
+    responses=problems(
+        401, 403, 409, 413, 422, 503, codes=("webhook_url_refused", "too_many_webhook_endpoints")
+    ),
     summary="Register a webhook endpoint",
 )
 async def create_webhook_endpoint(
@@ -118,6 +120,7 @@ async def _check_room(session: AsyncSession, principal: Principal) -> None:
 async def list_webhook_endpoints(
     context: Context, principal: Reader, limit: Limit = 20, cursor: Cursor = None
 ) -> Page[WebhookEndpointView]:
+    """Newest first, each with its health."""
     statement = scoped(select(WebhookEndpoint), principal)
     statement = newest_first(statement, WebhookEndpoint.id, cursor, limit)
     async with context.sessions() as session:
@@ -134,6 +137,7 @@ async def list_webhook_endpoints(
 async def read_webhook_endpoint(
     endpoint_id: UUID, context: Context, principal: Reader
 ) -> WebhookEndpointView:
+    """Whether events arrive there, since when they do not, and what the last error was."""
     async with context.sessions() as session:
         return _view(await get_scoped(session, WebhookEndpoint, endpoint_id, principal))
 
@@ -141,7 +145,7 @@ async def read_webhook_endpoint(
 @router.patch(
     "/{endpoint_id}",
     response_model=WebhookEndpointView,
-    responses=problems(401, 403, 404, 413, 422),
+    responses=problems(401, 403, 404, 413, 422, codes=("webhook_url_refused",)),
     summary="Change, pause or resume a webhook endpoint",
 )
 async def update_webhook_endpoint(
@@ -192,6 +196,7 @@ async def _switch(session: AsyncSession, row: WebhookEndpoint, actor: str, *, on
 async def delete_webhook_endpoint(
     endpoint_id: UUID, context: Context, principal: WebhookWriter
 ) -> Response:
+    """What waits for it is not sent any more. The events themselves stay."""
     async with context.sessions.begin() as session:
         row = await locked(session, endpoint_id, principal)
         before = {"status": row.status}

@@ -15,6 +15,7 @@ from uuid import uuid4
 
 import httpx
 
+from api.outbound.secrets import Sealer, new_secret
 from models.storage.tables import (
     AuditEntry,
     Base,
@@ -31,10 +32,12 @@ from models.storage.tables import (
     Purchase,
     Refund,
     Subscription,
+    WebhookEndpoint,
     WebhookEvent,
     new_id,
 )
 from tests.api.support import (
+    PEPPER,
     Api,
     Tenant,
     attempt,
@@ -75,6 +78,8 @@ _BENEFIT = "/api/v1/billing/organizations/{organization_id}/benefits"
 _SUBSCRIPTION = "/api/v1/billing/subscriptions/{subscription_id}"
 _UNAPPLIED = "/api/v1/billing/unapplied-payments"
 _OPERATOR = "/api/v1/operator/subscriptions/{subscription_id}"
+_ENDPOINTS = "/api/v1/billing/webhook-endpoints"
+_ENDPOINT = f"{_ENDPOINTS}/{{endpoint_id}}"
 _WHY = {"reason": "the customer called"}
 _OF_SUBSCRIPTION = Line(query={"subscription_id": "{subscription_id}"}, foreign=Foreign.EMPTY_LIST)
 _ACME = {"name": "Acme", "email": "a@acme.mx"}
@@ -181,6 +186,17 @@ LINES: dict[tuple[str, str], Line] = {
     ("GET", "/api/v1/operator/reconciliation/runs"): Line(),
     ("GET", "/api/v1/operator/reconciliation/findings"): Line(),
     ("POST", "/api/v1/operator/webhooks/{webhook_id}/replay"): Line(_WHY),
+    ("GET", _ENDPOINTS): Line(),
+    ("POST", _ENDPOINTS): Line({"url": "https://8.8.8.8/hooks"}),
+    ("GET", _ENDPOINT): Line(),
+    ("PATCH", _ENDPOINT): Line({"event_types": ["invoice.*"]}),
+    ("POST", f"{_ENDPOINT}/rotate-secret"): Line({}),
+    ("POST", f"{_ENDPOINT}/test"): Line(),
+    ("POST", f"{_ENDPOINT}/replay"): Line({"since": "2026-01-01T00:00:00Z"}),
+    ("GET", f"{_ENDPOINT}/deliveries"): Line(),
+    ("POST", f"{_ENDPOINT}/deliveries/{{event_id}}/replay"): Line(),
+    ("GET", f"{_ENDPOINT}/deliveries/{{event_id}}"): Line(),
+    ("DELETE", _ENDPOINT): Line(ours_is=frozenset({204})),
 }
 
 # For everybody, and about no tenant: these take no key, and no id of anyone's.
@@ -250,6 +266,8 @@ _ID_NAMES = (
     "refund_id",
     "payment_id",
     "webhook_id",
+    "endpoint_id",
+    "event_id",
 )
 
 
@@ -266,10 +284,41 @@ async def one_of_everything(api: Api, tenant: Tenant) -> dict[str, str]:
     dispute, refund = _dispute(bill), _refund(money, bill)
     webhook = _webhook(row)
     await api.add(who, what, price(what), method, row, bill, slip, money, product, benefit, bought)
-    await api.add(dispute, refund, webhook, *_traces(row, who, benefit))
+    endpoint, told = _endpoint(tenant), _event(row)
+    await api.add(dispute, refund, webhook, *_traces(row, who, benefit), endpoint, told)
     rows: list[Any] = [who, what, product, benefit, method, row, bought]
-    rows += [bill, dispute, refund, money, webhook]
+    rows += [bill, dispute, refund, money, webhook, endpoint, told]
     return {name: str(found.id) for name, found in zip(_ID_NAMES, rows, strict=True)}
+
+
+def _endpoint(tenant: Tenant) -> WebhookEndpoint:
+    """On this machine, where no webhook is sent to."""
+    moment = datetime.now(UTC)
+    return WebhookEndpoint(
+        id=new_id(),
+        application_id=tenant.application_id,
+        url="https://127.0.0.1:9/hooks",
+        event_types=["*"],
+        status="enabled",
+        status_changed_at=moment,
+        secrets=[Sealer(PEPPER).seal(new_secret(), moment)],
+        version=0,
+        consecutive_failures=0,
+        created_at=moment,
+        updated_at=moment,
+    )
+
+
+def _event(of: Subscription) -> OutboundEvent:
+    return OutboundEvent(
+        id=new_id(),
+        application_id=of.application_id,
+        subscription_id=of.id,
+        sequence=2,
+        type="invoice.paid",
+        data={},
+        created_at=datetime.now(UTC),
+    )
 
 
 def _spare_money(of: ChargeAttempt) -> Payment:
