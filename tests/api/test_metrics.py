@@ -32,7 +32,8 @@ async def figures(api: Api) -> dict[str, float]:
     api.context.metrics = Metrics()
     text = (await api.anyone.get("/metrics")).text
     rows = (line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
-    return {name: float(value) for name, value in rows}
+    # Since when a process counts is its own, and no figure of the engine.
+    return {name: float(value) for name, value in rows if not name.endswith("_created")}
 
 
 def shown(ledger: LedgerMetrics, registry: CollectorRegistry) -> str:
