@@ -230,6 +230,17 @@ _COLLECTING = (
     _of_subscription("payment.fallback", "another provider was asked instead", **_FALLBACK),
     _of_purchase("payment.fallback", "another provider was asked instead", **_FALLBACK),
 )
+_USAGE = (
+    _of_subscription(
+        "usage.limit_reached",
+        "a report of usage reached a limit of the plan",
+        nullable=("resets_at",),
+        metric="api_calls",
+        limit=1000,
+        used=1004,
+        resets_at=_PERIOD_END,
+    ),
+)
 _MONEY_BACK = (
     _of_subscription(
         "payment.unapplied",
@@ -327,6 +338,7 @@ CATALOGUE: tuple[EventType, ...] = (
     *_PLANS_FOR_LATER,
     *_CHANGES,
     *_COLLECTING,
+    *_USAGE,
     *_MONEY_BACK,
     *_SALES,
     *_ENDPOINTS,
