@@ -13,6 +13,7 @@ import re
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from abono.api_server import make_context
 from abono.settings import Settings
@@ -29,6 +30,7 @@ from providers.stripe.capabilities import CAPABILITIES as STRIPE
 
 _DOCS = Path(__file__).parents[2] / "docs"
 PROVIDERS_PAGE = _DOCS / "providers.md"
+CLIENT_MODELS = Path(__file__).parents[2] / "abono_client" / "models.py"
 OPENAPI_PAGE = _DOCS / "openapi.json"
 CASH_RULES_PAGE = _DOCS / "cash-rules.md"
 EVENTS_PAGE = _DOCS / "events.md"
@@ -90,17 +92,71 @@ def openapi_text() -> str:
     return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
 
 
+def client_models_text() -> str:
+    """The types of the client, from the description. A client does not repeat the API's rules: it would
+    refuse tomorrow what the API has learned to take. So the types alone are left of every schema."""
+    # Only there for development.
+    import datamodel_code_generator as generator
+    from datamodel_code_generator.enums import DataModelType
+    from datamodel_code_generator.format import Formatter
+
+    document = json.loads(openapi_text())
+    schemas = {name: _types_alone(s) for name, s in document["components"]["schemas"].items()}
+    outline = {**document, "paths": {}, "components": {"schemas": schemas}}
+    made = generator.generate(
+        json.dumps(outline),
+        input_file_type=generator.InputFileType.OpenAPI,
+        output_model_type=DataModelType.PydanticV2BaseModel,
+        target_python_version=generator.PythonVersion.PY_311,
+        formatters=[Formatter.RUFF_FORMAT],
+        enum_field_as_literal=generator.LiteralType.All,
+        collapse_root_models=True,
+        use_schema_description=True,
+        use_union_operator=True,
+        use_standard_collections=True,
+        use_annotated=True,
+        disable_timestamp=True,
+        extra_fields="ignore",
+        custom_file_header=_CLIENT_HEADER,
+    )
+    return str(made)
+
+
+def _types_alone(schema: Any, inside: str = "") -> Any:
+    if isinstance(schema, list):
+        return [_types_alone(each, inside) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if inside == "properties":
+        return {name: _types_alone(each) for name, each in schema.items()}
+    kept = {name: each for name, each in schema.items() if name not in _RULES}
+    if kept.get("format") not in {None, "uuid", "date-time"}:
+        del kept["format"]
+    return {name: _types_alone(each, name) for name, each in kept.items()}
+
+
+_RULES = frozenset(
+    {
+        *("title", "examples", "pattern", "minLength", "maxLength", "minimum", "maximum"),
+        *("exclusiveMinimum", "exclusiveMaximum", "minItems", "maxItems", "maxProperties"),
+        *("minProperties", "propertyNames"),
+    }
+)
+_CLIENT_HEADER = '"""What the API takes and answers: made from docs/openapi.json by `make docs`."""'
+
+
 def main() -> None:
     for page in _PARTS:
         _write(page, rendered(page.read_text(), page))
     _write(OPENAPI_PAGE, openapi_text())
+    _write(CLIENT_MODELS, client_models_text())
 
 
 def _write(page: Path, text: str) -> None:
     before = page.read_text() if page.exists() else ""
     page.write_text(text)
     said = "was as the code says" if text == before else "is written anew"
-    sys.stdout.write(f"docs/{page.name} {said}.\n")
+    sys.stdout.write(f"{page.parent.name}/{page.name} {said}.\n")
 
 
 def cash_rules_table() -> str:

@@ -39,6 +39,7 @@ HOSTS = {
     "semver.org",
     "temporal.io",
     "www.apache.org",
+    "www.standardwebhooks.com",
     "your-host",
 }
 MACHINE_PATHS = re.compile(r"(?<![\w.])/(?:work|root|home|tmp|mnt|Users)/")
