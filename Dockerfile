@@ -14,6 +14,7 @@ COPY activities activities
 COPY workflows workflows
 COPY api api
 COPY sandbox sandbox
+COPY abono_client abono_client
 COPY abono abono
 RUN uv sync --frozen --no-dev --no-editable
 

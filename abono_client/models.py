@@ -155,6 +155,20 @@ class CreatePurchase(BaseModel):
     ) = {}
 
 
+class CreateWebhookEndpoint(BaseModel):
+    """
+    `event_types` are names of events, groups (`invoice.*`) or `*` for all, also those to come.
+    """
+
+    model_config = ConfigDict(
+        extra="ignore",
+    )
+    url: str
+    event_types: list[str] | None = ["*"]
+    description: str | None = None
+    enabled: bool | None = True
+
+
 class CreditRequest(BaseModel):
     """
     Without `amount_minor`: all that is left of the payment.
@@ -827,6 +841,35 @@ class Refusal(BaseModel):
     detail: str
 
 
+class ReplayView(BaseModel):
+    """
+    `has_more`: send the same again with `after` = `last_event_id`.
+    """
+
+    model_config = ConfigDict(
+        extra="ignore",
+    )
+    queued: int
+    has_more: bool
+    last_event_id: UUID | None
+
+
+class ReplayWebhookEvents(BaseModel):
+    """
+    Events from `since` on (and before `until`) that the endpoint's `event_types` choose; with
+    `undelivered_only` those that never arrived. `after` goes on behind the `last_event_id` of the
+    answer before.
+    """
+
+    model_config = ConfigDict(
+        extra="ignore",
+    )
+    since: AwareDatetime
+    until: AwareDatetime | None = None
+    after: UUID | None = None
+    undelivered_only: bool | None = False
+
+
 class ReportUsage(BaseModel):
     """
     `event_id` names what happened in your books: the same one is counted once. With `enforce` a report
@@ -883,6 +926,17 @@ class RetryPaymentRequest(BaseModel):
         extra="ignore",
     )
     payment_method_id: UUID | None = None
+
+
+class RotateWebhookSecret(BaseModel):
+    """
+    For `overlap_hours` both secrets sign, so that the receiver can change over in peace.
+    """
+
+    model_config = ConfigDict(
+        extra="ignore",
+    )
+    overlap_hours: int | None = 24
 
 
 class RoutingDecisionView(BaseModel):
@@ -1044,6 +1098,21 @@ class UpdateOrganization(BaseModel):
     time_zone: str | None = None
 
 
+class UpdateWebhookEndpoint(BaseModel):
+    """
+    Only the fields that are sent change. `enabled: true` also ends a pause: what was kept is sent now.
+    With `enabled: false` nothing is kept; see `replay`.
+    """
+
+    model_config = ConfigDict(
+        extra="ignore",
+    )
+    url: str | None = ""
+    event_types: list[str] | None = ["*"]
+    description: str | None = None
+    enabled: bool | None = True
+
+
 class UsageView(BaseModel):
     """
     One limit in its current period. `resets_at` is null where no period is known yet.
@@ -1080,6 +1149,55 @@ class WebhookAnswer(BaseModel):
         extra="ignore",
     )
     status: str
+
+
+class WebhookDeliveryView(BaseModel):
+    """
+    One event at one endpoint. `next_attempt_at` is null while an earlier event of the same
+    subscription has to arrive first (`waits_for`), and when nothing more is tried.
+    """
+
+    model_config = ConfigDict(
+        extra="ignore",
+    )
+    event_id: UUID
+    event_type: str
+    subscription_id: UUID | None
+    purchase_id: UUID | None
+    sequence: int
+    status: Literal["pending", "delivered", "failed", "skipped"]
+    attempts: int
+    error: str | None
+    response_status: int | None
+    response_excerpt: str | None
+    last_attempt_at: AwareDatetime | None
+    next_attempt_at: AwareDatetime | None
+    delivered_at: AwareDatetime | None
+    waits_for: UUID | None
+    created_at: AwareDatetime
+
+
+class WebhookSecretView(BaseModel):
+    model_config = ConfigDict(
+        extra="ignore",
+    )
+    id: UUID
+    created_at: AwareDatetime
+    expires_at: AwareDatetime | None
+
+
+class WebhookTryView(BaseModel):
+    """
+    What an endpoint answered to a try. `error` is null when it was a 2xx.
+    """
+
+    model_config = ConfigDict(
+        extra="ignore",
+    )
+    delivered: bool
+    response_status: int | None
+    response_excerpt: str | None
+    error: str | None
 
 
 class Problem(BaseModel):
@@ -1350,6 +1468,29 @@ class InvoiceView(BaseModel):
     invoice_pdf: str | None
 
 
+class NewWebhookEndpointView(BaseModel):
+    model_config = ConfigDict(
+        extra="ignore",
+    )
+    id: UUID
+    url: str
+    description: str | None
+    event_types: list[str]
+    enabled: bool
+    status: Literal["enabled", "paused", "disabled"]
+    status_reason: Literal["by_request", "gone", "failing"] | None
+    status_changed_at: AwareDatetime
+    consecutive_failures: int
+    failing_since: AwareDatetime | None
+    last_success_at: AwareDatetime | None
+    last_failure_at: AwareDatetime | None
+    last_error: str | None
+    secrets: list[WebhookSecretView]
+    created_at: AwareDatetime
+    updated_at: AwareDatetime
+    secret: str | None
+
+
 class PageFallbackEventView(BaseModel):
     model_config = ConfigDict(
         extra="ignore",
@@ -1436,6 +1577,15 @@ class PageUnappliedPaymentView(BaseModel):
         extra="ignore",
     )
     data: list[UnappliedPaymentView]
+    has_more: bool
+    next_cursor: str | None
+
+
+class PageWebhookDeliveryView(BaseModel):
+    model_config = ConfigDict(
+        extra="ignore",
+    )
+    data: list[WebhookDeliveryView]
     has_more: bool
     next_cursor: str | None
 
@@ -1585,6 +1735,34 @@ class UsageReportView(BaseModel):
     usage: UsageView
 
 
+class WebhookEndpointView(BaseModel):
+    """
+    `status`: `enabled`; `paused` by us after it has failed for long (events are kept); `disabled` by
+    request or because it answered 410 (events are not kept). `secret` is there once: in the answer that
+    made it. `secrets` says which ones sign, newest first.
+    """
+
+    model_config = ConfigDict(
+        extra="ignore",
+    )
+    id: UUID
+    url: str
+    description: str | None
+    event_types: list[str]
+    enabled: bool
+    status: Literal["enabled", "paused", "disabled"]
+    status_reason: Literal["by_request", "gone", "failing"] | None
+    status_changed_at: AwareDatetime
+    consecutive_failures: int
+    failing_since: AwareDatetime | None
+    last_success_at: AwareDatetime | None
+    last_failure_at: AwareDatetime | None
+    last_error: str | None
+    secrets: list[WebhookSecretView]
+    created_at: AwareDatetime
+    updated_at: AwareDatetime
+
+
 class ChangePreview(BaseModel):
     """
     What a change would come to at `at`. `amount_due_minor` is collected now; `takes_effect_at` is
@@ -1652,5 +1830,14 @@ class PageSubscriptionView(BaseModel):
         extra="ignore",
     )
     data: list[SubscriptionView]
+    has_more: bool
+    next_cursor: str | None
+
+
+class PageWebhookEndpointView(BaseModel):
+    model_config = ConfigDict(
+        extra="ignore",
+    )
+    data: list[WebhookEndpointView]
     has_more: bool
     next_cursor: str | None
