@@ -166,6 +166,14 @@ class Settings(BaseSettings):
         le=36_500,
         description="How long webhooks are kept as they were received; 0: for ever",
     )
+    worker_metrics_host: str = Field("127.0.0.1", alias="ABONO_WORKER_METRICS_HOST")
+    worker_metrics_port: int = Field(
+        0,
+        alias="ABONO_WORKER_METRICS_PORT",
+        ge=0,
+        le=65535,
+        description="Where the worker tells its figures; 0: nowhere",
+    )
     log_level: str = Field("INFO", alias="ABONO_LOG_LEVEL")
     home: Path = Field(Path(".abono"), alias="ABONO_HOME")
 

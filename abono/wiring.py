@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pydantic import SecretStr
 from temporalio.client import Client
+from temporalio.runtime import Runtime
 from temporalio.service import TLSConfig
 
 from abono.payload_codec import data_converter
@@ -61,9 +62,11 @@ def call_rates(settings: Settings) -> dict[ProviderName, float]:
     }
 
 
-async def connect_temporal(settings: Settings, *, lazy: bool = True) -> Client:
+async def connect_temporal(
+    settings: Settings, *, lazy: bool = True, runtime: Runtime | None = None
+) -> Client:
     """A client with the converter that every process shares. `lazy` connects on first use, so that
-    the API starts, and accepts webhooks, while Temporal is away."""
+    the API starts, and accepts webhooks, while Temporal is away. `runtime` exports figures."""
     return await Client.connect(
         settings.temporal_address,
         namespace=settings.temporal_namespace,
@@ -71,6 +74,7 @@ async def connect_temporal(settings: Settings, *, lazy: bool = True) -> Client:
         tls=_tls(settings),
         api_key=settings.temporal_api_key.get_secret_value() if settings.temporal_api_key else None,
         lazy=lazy,
+        runtime=runtime,
     )
 
 

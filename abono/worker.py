@@ -22,6 +22,7 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxR
 from abono.schedules import ensure_reconcile_schedules
 from abono.settings import Settings
 from abono.wiring import build_providers, call_rates, connect_temporal
+from abono.worker_metrics import call_metrics, metrics_runtime
 from activities.benefits import BenefitActivities
 from activities.credit import CreditActivities
 from activities.disputes import DisputeActivities
@@ -188,10 +189,16 @@ async def run(settings: Settings) -> None:
         # Before a single task is taken: without its database a worker could only fail at it.
         async with database.connect() as connection:
             await connection.execute(text("SELECT 1"))
-        client = await connect_temporal(settings, lazy=False)
+        runtime = None
+        if settings.worker_metrics_port:
+            runtime = metrics_runtime(settings.worker_metrics_host, settings.worker_metrics_port)
+        client = await connect_temporal(settings, lazy=False, runtime=runtime)
         async with AsyncExitStack() as stack:
             sessions, rates = make_sessions(database), call_rates(settings)
-            for worker in make_workers(client, sessions, providers, calls_per_second=rates):
+            watchers = call_metrics(runtime)
+            for worker in make_workers(
+                client, sessions, providers, calls_per_second=rates, interceptors=watchers
+            ):
                 await stack.enter_async_context(worker)
             every = timedelta(minutes=settings.reconcile_every_minutes) or None
             await ensure_reconcile_schedules(client, providers.names(), every)

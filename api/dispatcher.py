@@ -96,6 +96,7 @@ class Dispatcher:
         """Passes until nothing is due; the seconds until something will be."""
         try:
             if self._temporal_away and not await self._commands.is_reachable():
+                await self._seconds_to_next()  # The lag grows, and has to be seen now of all times.
                 return await self._pause("temporal")
             self._temporal_away = False
             while not self._stopping.is_set() and await self.run_once():

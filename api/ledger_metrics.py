@@ -21,6 +21,7 @@ from sqlalchemy import func, select, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from api.business_metrics import BusinessFigures, read_business
 from models.breaker import BreakerState, Health
 from models.outcomes import DEFAULT_ACCOUNT, OutcomeClass, ProviderName
 from models.storage.engine import Sessions
@@ -52,6 +53,7 @@ class Figures:
     breakers: dict[tuple[str, str], Health] = field(default_factory=dict)
     drift: list[tuple[tuple[str, ...], int]] = field(default_factory=list)
     reconciled_at: dict[str, datetime] = field(default_factory=dict)
+    business: BusinessFigures = field(default_factory=BusinessFigures)
     read_at: datetime | None = None  # PostgreSQL's clock.
 
 
@@ -98,12 +100,14 @@ class LedgerMetrics(Collector):
         yield from _unknown(figures)
         yield _breakers(figures)
         yield from _drift(figures)
+        yield from figures.business.families()
 
 
 async def read_figures(session: AsyncSession) -> Figures:
     """One consistent look at the ledgers."""
     await session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
     await session.execute(text(f"SET LOCAL statement_timeout = {STATEMENT_TIMEOUT_MILLISECONDS}"))
+    read_at = (await session.execute(select(func.now()))).scalar_one()
     event, attempt = FallbackEvent, ChargeAttempt
     fallback_labels = (event.attempted_provider, event.fallback_provider, event.reason)
     attempt_labels = (attempt.provider, attempt.instrument, attempt.outcome)
@@ -131,7 +135,8 @@ async def read_figures(session: AsyncSession) -> Figures:
         reconciled_at={
             provider: at for provider, at in await session.execute(done) if at is not None
         },
-        read_at=await session.scalar(select(func.now())),
+        business=await read_business(session, read_at),
+        read_at=read_at,
     )
 
 

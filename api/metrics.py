@@ -5,6 +5,7 @@ from __future__ import annotations
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from api.ledger_metrics import LedgerMetrics
+from models.outcomes import ProviderName
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -47,6 +48,10 @@ class Metrics:
         self.webhooks = Counter(
             "abono_webhooks", "Webhooks by answer", ["provider", "result"], registry=self.registry
         )
+        # A series that begins with its first refusal has no rate before the second one.
+        for provider in ProviderName:
+            for result in ("accepted", "webhook_signature_invalid"):
+                self.webhooks.labels(str(provider), result)
         self.dispatched = Counter(
             "abono_dispatched_events",
             "Inbox rows by what the dispatcher did with them",

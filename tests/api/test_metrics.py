@@ -33,7 +33,11 @@ async def figures(api: Api) -> dict[str, float]:
     text = (await api.anyone.get("/metrics")).text
     rows = (line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
     # Since when a process counts is its own, and no figure of the engine.
-    return {name: float(value) for name, value in rows if not name.endswith("_created")}
+    return {
+        name: float(value)
+        for name, value in rows
+        if not name.partition("{")[0].endswith("_created")
+    }
 
 
 def shown(ledger: LedgerMetrics, registry: CollectorRegistry) -> str:
