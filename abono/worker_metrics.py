@@ -15,7 +15,7 @@ from temporalio.common import MetricMeter
 from temporalio.runtime import PrometheusConfig, Runtime, TelemetryConfig
 from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, Interceptor
 
-from activities.signatures import AttemptResult
+from activities.signatures.attempts import AttemptResult
 from models.commands import PROVIDER_TASK_QUEUES
 from models.outcomes import OutcomeClass
 
