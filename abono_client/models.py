@@ -164,7 +164,69 @@ class CreateWebhookEndpoint(BaseModel):
         extra="ignore",
     )
     url: str
-    event_types: list[str] | None = ["*"]
+    event_types: (
+        list[
+            Literal[
+                "*",
+                "benefit.*",
+                "benefit.granted",
+                "benefit.revoked",
+                "credit.*",
+                "credit.added",
+                "dispute.*",
+                "dispute.closed",
+                "dispute.opened",
+                "invoice.*",
+                "invoice.collection_ended",
+                "invoice.failed",
+                "invoice.paid",
+                "invoice.payment_failed",
+                "invoice.refunded",
+                "invoice.upcoming",
+                "payment.*",
+                "payment.expired",
+                "payment.fallback",
+                "payment.issued",
+                "payment.reminder",
+                "payment.unapplied",
+                "purchase.*",
+                "purchase.expired",
+                "purchase.failed",
+                "purchase.paid",
+                "purchase.refunded",
+                "refund.*",
+                "refund.failed",
+                "subscription.*",
+                "subscription.active",
+                "subscription.cancel_scheduled",
+                "subscription.cancel_unscheduled",
+                "subscription.canceled",
+                "subscription.change_lapsed",
+                "subscription.change_scheduled",
+                "subscription.change_unscheduled",
+                "subscription.changed",
+                "subscription.expired",
+                "subscription.past_due",
+                "subscription.pause_scheduled",
+                "subscription.pause_unscheduled",
+                "subscription.paused",
+                "subscription.payment_method_changed",
+                "subscription.resume_failed",
+                "subscription.resumed",
+                "subscription.trialing",
+                "trial.*",
+                "trial.will_end",
+                "usage.*",
+                "usage.limit_reached",
+                "webhook.*",
+                "webhook.test",
+                "webhook_endpoint.*",
+                "webhook_endpoint.disabled",
+                "webhook_endpoint.paused",
+            ]
+        ]
+        | None
+    ) = ["*"]
     description: str | None = None
     enabled: bool | None = True
 
@@ -1108,7 +1170,69 @@ class UpdateWebhookEndpoint(BaseModel):
         extra="ignore",
     )
     url: str | None = ""
-    event_types: list[str] | None = ["*"]
+    event_types: (
+        list[
+            Literal[
+                "*",
+                "benefit.*",
+                "benefit.granted",
+                "benefit.revoked",
+                "credit.*",
+                "credit.added",
+                "dispute.*",
+                "dispute.closed",
+                "dispute.opened",
+                "invoice.*",
+                "invoice.collection_ended",
+                "invoice.failed",
+                "invoice.paid",
+                "invoice.payment_failed",
+                "invoice.refunded",
+                "invoice.upcoming",
+                "payment.*",
+                "payment.expired",
+                "payment.fallback",
+                "payment.issued",
+                "payment.reminder",
+                "payment.unapplied",
+                "purchase.*",
+                "purchase.expired",
+                "purchase.failed",
+                "purchase.paid",
+                "purchase.refunded",
+                "refund.*",
+                "refund.failed",
+                "subscription.*",
+                "subscription.active",
+                "subscription.cancel_scheduled",
+                "subscription.cancel_unscheduled",
+                "subscription.canceled",
+                "subscription.change_lapsed",
+                "subscription.change_scheduled",
+                "subscription.change_unscheduled",
+                "subscription.changed",
+                "subscription.expired",
+                "subscription.past_due",
+                "subscription.pause_scheduled",
+                "subscription.pause_unscheduled",
+                "subscription.paused",
+                "subscription.payment_method_changed",
+                "subscription.resume_failed",
+                "subscription.resumed",
+                "subscription.trialing",
+                "trial.*",
+                "trial.will_end",
+                "usage.*",
+                "usage.limit_reached",
+                "webhook.*",
+                "webhook.test",
+                "webhook_endpoint.*",
+                "webhook_endpoint.disabled",
+                "webhook_endpoint.paused",
+            ]
+        ]
+        | None
+    ) = ["*"]
     description: str | None = None
     enabled: bool | None = True
 

@@ -6,10 +6,11 @@ from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 from api.outbound.addresses import URL_LENGTH_MAX
 from api.problems import FieldError
+from api.schemas import Moment
 from models.event_catalogue import EVENT_TYPES
 from models.outbound import EVERYTHING, DeliveryStatus, EndpointStatus, StatusReason, is_pattern
 
@@ -28,11 +29,17 @@ def _check_pattern(text: str) -> str:
     return text
 
 
-EventPattern = Annotated[str, StringConstraints(max_length=100), AfterValidator(_check_pattern)]
-EventPatterns = Annotated[list[EventPattern], Field(min_length=1, max_length=_EVENT_TYPES_MAX)]
-EndpointUrl = Annotated[
-    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=URL_LENGTH_MAX)
+_GROUPS = {event_type.partition(".")[0] + ".*" for event_type in EVENT_TYPES}
+
+EventPattern = Annotated[
+    str,
+    StringConstraints(max_length=100),
+    AfterValidator(_check_pattern),
+    Field(json_schema_extra={"enum": [EVERYTHING, *sorted(_GROUPS | EVENT_TYPES)]}),
 ]
+EventPatterns = Annotated[list[EventPattern], Field(min_length=1, max_length=_EVENT_TYPES_MAX)]
+EndpointUrl = Annotated[str, StringConstraints(min_length=1, max_length=URL_LENGTH_MAX)]
+Flag = Annotated[bool, Field(strict=True)]
 Description = Annotated[str, StringConstraints(strip_whitespace=True, max_length=500)]
 
 
@@ -48,7 +55,7 @@ class CreateWebhookEndpoint(BaseModel):
     url: EndpointUrl
     event_types: EventPatterns = [EVERYTHING]
     description: Description | None = None
-    enabled: bool = True
+    enabled: Flag = True
 
 
 class UpdateWebhookEndpoint(BaseModel):
@@ -60,7 +67,7 @@ class UpdateWebhookEndpoint(BaseModel):
     url: EndpointUrl = ""
     event_types: EventPatterns = [EVERYTHING]
     description: Description | None = None
-    enabled: bool = True
+    enabled: Flag = True
 
 
 class RotateWebhookSecret(BaseModel):
@@ -78,10 +85,10 @@ class ReplayWebhookEvents(BaseModel):
 
     model_config = _example(since="2026-11-20T00:00:00Z", undelivered_only=True)
 
-    since: AwareDatetime
-    until: AwareDatetime | None = None
+    since: Moment
+    until: Moment | None = None
     after: UUID | None = None
-    undelivered_only: bool = False
+    undelivered_only: Flag = False
 
 
 class WebhookEndpointView(BaseModel):
