@@ -9,7 +9,7 @@ with workflow.unsafe.imports_passed_through():
     from models.commands import CreditUnapplied
     from models.subscription import CREDIT_COMMAND_IDS_MAX
     from workflows.desk import Desk
-    from workflows.options import RECORD_RETRY, RECORD_TIMEOUT
+    from workflows.options import call_write
 
 
 async def credit_unapplied(desk: Desk, command: CreditUnapplied) -> bool:
@@ -17,12 +17,10 @@ async def credit_unapplied(desk: Desk, command: CreditUnapplied) -> bool:
     state = desk.state
     if command.credit_id in state.credit_command_ids:
         return True
-    credited: int = await workflow.execute_local_activity_method(
+    credited: int = await call_write(
         CreditRecords.credit_unapplied,
         CreditOrder(subscription_id=desk.terms.subscription_id, command=command, at=workflow.now()),
-        start_to_close_timeout=RECORD_TIMEOUT,
-        retry_policy=RECORD_RETRY,
-        summary="turn unapplied money into credit",
+        "turn unapplied money into credit",
     )
     if not credited:
         return False

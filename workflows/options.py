@@ -225,10 +225,18 @@ async def call_change(request: ChangeProviderSubscription) -> SubscriptionSnapsh
 
 
 async def call_record(batch: ProjectionBatch) -> None:
-    await workflow.execute_local_activity_method(
-        Records.record,
-        batch,
+    row = batch.subscription
+    await call_write(Records.record, batch, f"{row.status}, version {row.version}")
+
+
+async def call_write(method: Any, request: Any, summary: str) -> Any:
+    """Write to our own database. Never as a local activity: that would run before its decision stands in
+    the history. A signal that comes meanwhile makes the server throw the workflow's task away, and the
+    next one may decide otherwise about what is written already."""
+    return await workflow.execute_activity_method(
+        method,
+        request,
         start_to_close_timeout=RECORD_TIMEOUT,
         retry_policy=RECORD_RETRY,
-        summary=f"{batch.subscription.status}, version {batch.subscription.version}",
+        summary=summary,
     )

@@ -26,10 +26,9 @@ with workflow.unsafe.imports_passed_through():
     from models.projections import AppliedEvent
     from models.snapshots import PaymentSnapshot, PaymentStatus
     from workflows.options import (
-        RECORD_RETRY,
-        RECORD_TIMEOUT,
         call_attempt,
         call_payment,
+        call_write,
         provider_attributes,
     )
     from workflows.resolve_attempt import ResolveAttemptWorkflow
@@ -217,12 +216,10 @@ class PendingPaymentWorkflow:
             AppliedEvent(id=event.id, disposition="read_back") for event in self._considered
         ]
         self._considered = []
-        await workflow.execute_local_activity_method(
+        await call_write(
             InboxRecords.acknowledge,
             Acknowledgement(events=acknowledged, at=workflow.now()),
-            start_to_close_timeout=RECORD_TIMEOUT,
-            retry_policy=RECORD_RETRY,
-            summary="acknowledge webhooks",
+            "acknowledge webhooks",
         )
 
     async def _tell_overdue(self, attempt: AttemptResult) -> None:

@@ -21,7 +21,7 @@ with workflow.unsafe.imports_passed_through():
     )
     from models.settlement import Settlement
     from models.states import InvoiceStatus
-    from workflows.options import RECORD_RETRY, RECORD_TIMEOUT
+    from workflows.options import call_write
     from workflows.step_changes import ENGINE_ACTOR, StepChanges
 
 
@@ -143,10 +143,6 @@ class PurchaseDesk(StepChanges):
                 recorded_at=workflow.now(),
             )
             self._clear()
-            await workflow.execute_local_activity_method(
-                Records.record_purchase,
-                batch,
-                start_to_close_timeout=RECORD_TIMEOUT,
-                retry_policy=RECORD_RETRY,
-                summary=f"{self.status}, version {self.version}",
+            await call_write(
+                Records.record_purchase, batch, f"{self.status}, version {self.version}"
             )

@@ -23,10 +23,9 @@ with workflow.unsafe.imports_passed_through():
     )
     from models.outcomes import OutcomeClass
     from workflows.options import (
-        RECORD_RETRY,
-        RECORD_TIMEOUT,
         call_check_declaration,
         call_settle,
+        call_write,
     )
 
 # Soon, because a customer may be waiting; then patiently, because nothing else may start meanwhile.
@@ -104,20 +103,15 @@ class ResolveAttemptWorkflow:
         self, command: OperatorCommand, action: str, said: dict[str, str | None]
     ) -> Resolution:
         """Written down first: who asked and why is known whatever comes of it."""
-        await workflow.execute_local_activity_method(
-            OperatorRecords.note_action,
-            NoteAction(
-                id=workflow.uuid7(),
-                attempt_id=self._request.attempt_id,
-                actor=command.actor,
-                action=action,
-                after={**said, "reason": command.reason},
-                at=workflow.now(),
-            ),
-            start_to_close_timeout=RECORD_TIMEOUT,
-            retry_policy=RECORD_RETRY,
-            summary=f"{action} by {command.actor}",
+        note = NoteAction(
+            id=workflow.uuid7(),
+            attempt_id=self._request.attempt_id,
+            actor=command.actor,
+            action=action,
+            after={**said, "reason": command.reason},
+            at=workflow.now(),
         )
+        await call_write(OperatorRecords.note_action, note, f"{action} by {command.actor}")
         wish = _Wish(command)
         self._wishes.append(wish)
         await workflow.wait_condition(lambda: wish.answer is not None)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from uuid import UUID
 
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
     from activities.signatures.attempts import AttemptResult
+    from activities.signatures.records import Acknowledgement, InboxRecords
     from models.commands import (
         Cancel,
         Command,
@@ -25,6 +27,7 @@ with workflow.unsafe.imports_passed_through():
     )
     from models.explaining import Situation, explain
     from models.moments import Moment
+    from models.projections import AppliedEvent
     from models.states import SubscriptionStatus
     from models.subscription import BillingClock, SubscriptionState
     from workflows import pausing, trialing
@@ -36,7 +39,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.dunning import customer_acts, may_try_from
     from workflows.engine_clock import EngineClock
     from workflows.operating import OperatorUpdates, conflict
-    from workflows.options import search_attributes
+    from workflows.options import call_write, search_attributes
     from workflows.provider_clock import ProviderClock
 
 # A due moment that acting did not remove would spin the loop: it is tried again this much later.
@@ -64,6 +67,7 @@ class SubscriptionWorkflow(OperatorUpdates, ChangeUpdates):
         self._desk.on_doubt = lambda: workflow.set_current_details(self.explain())
         self._lock = asyncio.Lock()
         self._events: list[InboxEvent] = []
+        self._applied_before: list[UUID] = []
         self._worked = False
         self._acted_on: Moment | None = None
 
@@ -226,8 +230,10 @@ class SubscriptionWorkflow(OperatorUpdates, ChangeUpdates):
     @workflow.signal
     def provider_events(self, batch: ProviderEvents) -> None:
         """From the dispatcher. Applied once: ids that were dealt with are remembered."""
-        known = {*self._desk.state.applied_event_ids, *(event.id for event in self._events)}
+        applied = set(self._desk.state.applied_event_ids)
+        known = {*applied, *(event.id for event in self._events)}
         self._events += [event for event in batch.events if event.id not in known]
+        self._applied_before += [event.id for event in batch.events if event.id in applied]
 
     @workflow.signal
     def payment_issued(self, attempt: AttemptResult) -> None:
@@ -293,7 +299,8 @@ class SubscriptionWorkflow(OperatorUpdates, ChangeUpdates):
         heard = bool(self._events) and not self._clock.deaf
         ended = self._desk.over and not self._clock.busy
         changed = self._desk.next_moment() != moment
-        return heard or ended or changed or self._clock.has_news or self._may_continue_as_new()
+        news = heard or self._clock.has_news or bool(self._applied_before)
+        return news or ended or changed or self._may_continue_as_new()
 
     async def _step(self) -> None:
         if self._clock.has_news:
@@ -303,21 +310,36 @@ class SubscriptionWorkflow(OperatorUpdates, ChangeUpdates):
             self._worked = True
             events, self._events = self._events, []
             await self._clock.hear(events)
+        if self._applied_before:
+            self._worked = True
+            await self._acknowledge_again()
         moment = self._desk.next_moment()
         if moment is not None and moment.at <= workflow.now() and not self._clock.deaf:
             self._worked = True
             self._acted_on = moment
             await self._clock.act(moment.step)
 
+    async def _acknowledge_again(self) -> None:
+        """The inbox sends what this workflow has applied: the inbox has lost that, as a database does
+        that was restored from a backup."""
+        again, self._applied_before = self._applied_before, []
+        acknowledgement = Acknowledgement(
+            events=[AppliedEvent(id=id_, disposition="applied_before") for id_ in again],
+            at=workflow.now(),
+        )
+        await call_write(InboxRecords.acknowledge, acknowledgement, "acknowledge webhooks again")
+
     async def _finish_events(self) -> None:
         """Events that came while the end was written; later ones find the workflow closed."""
-        if self._events:
+        while self._events:
             events, self._events = self._events, []
             await self._clock.hear(events)
             await self._desk.commit()
 
     def _may_continue_as_new(self) -> bool:
-        idle = not (self._clock.busy or self._clock.has_news or self._events)
+        idle = not (
+            self._clock.busy or self._clock.has_news or self._events or self._applied_before
+        )
         return self._worked and idle and not self._desk.over and not self._lock.locked()
 
     def _continue_as_new(self) -> None:

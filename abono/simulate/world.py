@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -311,8 +311,10 @@ async def open_world(
     *,
     webhook_base_url: str | None = None,
     start: Callable[[], Awaitable[WorkflowEnvironment]] | None = None,
+    interceptors: Sequence[Interceptor] = (),
 ) -> AsyncIterator[World]:
-    """One world, gone at the end of the block. `start` makes another Temporal than the skipping one."""
+    """One world, gone at the end of the block. `start` makes another Temporal than the skipping one;
+    `interceptors` stand around its activities."""
     database_url = await databases.create()
     app = create_app(SandboxConfig(webhook_base_url=webhook_base_url))
     async with AsyncExitStack() as stack:
@@ -341,7 +343,7 @@ async def open_world(
         payer = Payer(app)
         app.state.core.on_time.append(payer.tick)
         for worker in make_workers(
-            env.client, sessions, providers, interceptors=[SharedClock(payer)]
+            env.client, sessions, providers, interceptors=[SharedClock(payer), *interceptors]
         ):
             await stack.enter_async_context(worker)
         world = World(env, env.client, app, sandbox_url, database_url, sessions, providers, payer)

@@ -48,7 +48,7 @@ async def card(world: World) -> SubscriptionTerms:
 # Of one renewal. Less is welcome: lower the number then.
 @pytest.mark.parametrize(
     ("make_terms", "actions_max", "events_max", "bytes_max"),
-    [(card, 4, 12, 9_500), (voucher, 9, 38, 20_000)],
+    [(card, 4, 17, 11_500), (voucher, 9, 48, 23_000)],
     ids=["card", "voucher"],
 )
 async def test_a_year_stays_within_its_budget(
