@@ -29,7 +29,9 @@ class SubscriptionActivities(SubscriptionCalls):
         snapshot = await self._calls.ask(
             reference.provider,
             lambda provider: provider.pause_subscription(
-                reference.provider_customer_id, reference.provider_subscription_id
+                reference.provider_customer_id,
+                reference.provider_subscription_id,
+                unpaid=reference.unpaid,
             ),
         )
         return hide_subscription(snapshot) or snapshot

@@ -106,6 +106,7 @@ class SubscriptionSnapshot(_Snapshot):
     trial_end: AwareDatetime | None = None
     cancel_at_period_end: bool = False
     is_paused: bool = False  # Bills nothing until it is resumed.
+    is_collectable: bool = False  # Paused, but what was open before can still be paid there.
     canceled_at: AwareDatetime | None = None
     latest_invoice: InvoiceSnapshot | None = None
 

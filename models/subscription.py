@@ -163,6 +163,13 @@ class PendingChange(BaseModel):
     policy: BillingPolicy | None = None  # The new plan's, from the change's effect on.
 
 
+class ProviderPause(StrEnum):
+    """How the provider was stopped when nobody paid."""
+
+    COLLECTABLE = "collectable"  # The invoice that is open can still be paid there.
+    REPLACED = "replaced"  # Whoever pays gets another subscription there: see `unpaid_pause`.
+
+
 class SubscriptionState(_Compact):
     """Everything that the workflow remembers from one run to the next."""
 
@@ -196,6 +203,7 @@ class SubscriptionState(_Compact):
     provider_looked_at: AwareDatetime | None = None
     past_due_since: AwareDatetime | None = None
     suspended_at: AwareDatetime | None = None  # Paused because its invoice was not paid.
+    provider_pause: ProviderPause | None = None  # Set from then on until the provider bills again.
     open_dispute_ids: list[str] = []
     closed_dispute_ids: list[str] = []  # Newest last; a late report does not open them again.
     reminded_for: AwareDatetime | None = None  # The period end that a reminder is scheduled for.

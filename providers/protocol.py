@@ -395,9 +395,11 @@ class PaymentProvider(Protocol):
         """Undo a cancellation at period end that has not happened yet."""
 
     async def pause_subscription(
-        self, provider_customer_id: str, provider_subscription_id: str
+        self, provider_customer_id: str, provider_subscription_id: str, *, unpaid: bool = False
     ) -> SubscriptionSnapshot:
-        """Bill nothing from now on and give nothing back; one that is paused already is fine."""
+        """Bill nothing from now on and give nothing back; one that is paused already is fine. With `unpaid`
+        an invoice that nobody paid is left as it is, and `is_collectable` says whether it can still be
+        collected there."""
 
     async def resume_subscription(
         self,

@@ -82,7 +82,11 @@ class NoPause:
     """A provider whose subscriptions are not held here; its row of the capability matrix says why."""
 
     async def pause_subscription(
-        self: _HasCapabilities, provider_customer_id: str, provider_subscription_id: str
+        self: _HasCapabilities,
+        provider_customer_id: str,
+        provider_subscription_id: str,
+        *,
+        unpaid: bool = False,
     ) -> SubscriptionSnapshot:
         raise unsupported(self.capabilities.refusals[Capability.PAUSE])
 

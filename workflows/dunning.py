@@ -55,16 +55,16 @@ def ends_unpaid(desk: Desk) -> bool:
     return status is SubscriptionStatus.INCOMPLETE or desk.terms.policy.on_unpaid is OnUnpaid.CANCEL
 
 
-def exhaust(desk: Desk, invoice: OpenInvoice) -> None:
+def exhaust(desk: Desk, invoice: OpenInvoice, *, stopped: bool = True) -> None:
     """Nothing is tried by itself any more, and the plan keeps the subscription: it is paused or stays
-    past due, and its invoice stays open for whoever pays it."""
+    past due, and its invoice stays open for whoever pays it. `stopped`: nobody else bills it."""
     invoice.next_try_at = None
     invoice.exhausted_at = workflow.now()
     desk.drop_open_attempt(invoice, "gave_up")
     desk.invoice(invoice, InvoiceStatus.PENDING)
     desk.emit("invoice.collection_ended", invoice_id=str(invoice.invoice_id))
     desk.move(SubscriptionEvent.PAYMENT_FAILED)
-    if desk.terms.policy.on_unpaid is OnUnpaid.PAUSE:
+    if stopped and desk.terms.policy.on_unpaid is OnUnpaid.PAUSE:
         desk.state.suspended_at = desk.state.suspended_at or workflow.now()
         desk.move(SubscriptionEvent.PAUSED)
 

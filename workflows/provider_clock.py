@@ -20,7 +20,7 @@ with workflow.unsafe.imports_passed_through():
     from models.outcomes import OutcomeClass
     from models.snapshots import ProviderSubscriptionStatus, SubscriptionSnapshot
     from models.states import InvoiceStatus, SubscriptionEvent, SubscriptionStatus
-    from models.subscription import OpenInvoice
+    from models.subscription import OpenInvoice, ProviderPause
     from workflows import dunning, pausing, trialing
     from workflows.collecting import (
         choose_route,
@@ -34,6 +34,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.provider_changing import ProviderChanges
     from workflows.provider_following import UNPAID, ProviderFollower
     from workflows.step_changes import ENGINE_ACTOR
+    from workflows.unpaid_pause import UnpaidPauses
 
 UNPAID_STATUSES = frozenset({SubscriptionStatus.INCOMPLETE, SubscriptionStatus.PAST_DUE})
 
@@ -46,6 +47,7 @@ class ProviderClock:
         self._follower = ProviderFollower(desk)
         self._attempts = ProviderAttempts(desk)
         self._changes = ProviderChanges(desk, self._attempts)
+        self._unpaid = UnpaidPauses(desk, self._follower)
 
     @property
     def busy(self) -> bool:
@@ -105,6 +107,7 @@ class ProviderClock:
             pausing.take_effect(desk, ENGINE_ACTOR)
         elif step is Step.RESUME:
             await self._resume_by_itself()
+        await self._unpaid.go_on()
 
     async def hear(self, events: list[InboxEvent]) -> None:
         for inbox_event in events:
@@ -126,6 +129,7 @@ class ProviderClock:
                 await self._follower.look()
                 disposition = "read_back"
             self._desk.acknowledge([inbox_event.id], disposition)
+        await self._unpaid.go_on()
         await self._changes.place_credit()
 
     def hear_issued(self, attempt: AttemptResult) -> None:
@@ -180,7 +184,7 @@ class ProviderClock:
             invoice.next_try_at = None
             if trialing.lacks_provider(self._desk):
                 await trialing.route_to(self._desk)
-            self._attempts.collect(invoice)
+            await self._collect(invoice)
 
     async def pause(self, command: Pause) -> None:
         """Read first: it may have been billed in this very moment."""
@@ -245,7 +249,7 @@ class ProviderClock:
         if self.busy:
             raise pausing.conflict("a payment is on its way: try again in a moment")
         reference = self._follower.reference()
-        if reference is not None:
+        if reference is not None and state.provider_pause is not ProviderPause.REPLACED:
             change = ChangePaymentMethod(
                 **reference.model_dump(),
                 terms=desk.terms,
@@ -269,9 +273,19 @@ class ProviderClock:
         unpaid = state.status is SubscriptionStatus.PAST_DUE or state.suspended_at is not None
         if unpaid and state.invoice is not None and dunning.may_try_from(desk) is None:
             dunning.customer_acts(desk, brought_method=True)
-            self._attempts.collect(state.invoice)
+            await self._collect(state.invoice)
+
+    async def _collect(self, invoice: OpenInvoice) -> None:
+        if await self._unpaid.make_way(invoice):
+            self._attempts.collect(invoice)
+        else:
+            await self._unpaid.go_on()
 
     async def take_news(self) -> None:
+        await self._take_end()
+        await self._unpaid.go_on()
+
+    async def _take_end(self) -> None:
         """An attempt of ours has ended; decide what follows."""
         attempt = self._attempts.take_end()
         desk, invoice = self._desk, self._desk.state.invoice
@@ -294,7 +308,7 @@ class ProviderClock:
         elif attempt.outcome is OutcomeClass.NOT_ATTEMPTED:
             if try_elsewhere(desk, invoice, attempt):
                 await desk.commit()
-                self._attempts.collect(invoice)
+                await self._collect(invoice)
             elif invoice.next_try_at is None:
                 await self._end_unpaid()
         elif attempt.outcome is OutcomeClass.DECLINED:
@@ -311,7 +325,7 @@ class ProviderClock:
         if invoice.first and self._desk.state.status is SubscriptionStatus.PAST_DUE:
             await self._follower.look()
         if self._desk.state.invoice is invoice:
-            self._attempts.collect(invoice)
+            await self._collect(invoice)
 
     def _apply_success(self, invoice: OpenInvoice, attempt: AttemptResult) -> None:
         desk, state, snapshot = self._desk, self._desk.state, attempt.subscription
@@ -350,8 +364,9 @@ class ProviderClock:
         if desk.state.status not in UNPAID_STATUSES:
             return  # It was paid after all.
         if not dunning.ends_unpaid(desk):
-            if desk.state.invoice is not None:
-                dunning.exhaust(desk, desk.state.invoice)
+            stopped = await self._unpaid.stop()
+            if desk.state.status in UNPAID_STATUSES and desk.state.invoice is not None:
+                dunning.exhaust(desk, desk.state.invoice, stopped=stopped)
             return
         if reference is not None:
             snapshot = await call_subscription(

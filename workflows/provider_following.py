@@ -23,7 +23,7 @@ with workflow.unsafe.imports_passed_through():
         SubscriptionSnapshot,
     )
     from models.states import InvoiceStatus, SubscriptionEvent, SubscriptionStatus
-    from models.subscription import OpenInvoice
+    from models.subscription import OpenInvoice, ProviderPause
     from workflows import dunning, pausing, trialing
     from workflows.collecting import FIRST_INVOICE
     from workflows.desk import Desk, paid_at
@@ -150,6 +150,8 @@ class ProviderFollower:
         if snapshot.latest_invoice is not None:
             disposition = self.apply_invoice(snapshot.latest_invoice)
         if snapshot.status is ProviderSubscriptionStatus.CANCELED:
+            if state.provider_pause is ProviderPause.REPLACED:
+                return "stale"  # Whoever pays gets another one there.
             if trialing.drop_dead_start(desk):
                 return "applied"
             event = SubscriptionEvent.CANCELED
@@ -172,15 +174,24 @@ class ProviderFollower:
         return disposition
 
     def doubts(self, event: ProviderEvent) -> bool:
-        """Whether the event says another thing about a pause than we know. It may be from before, or
-        somebody used the provider's own dashboard: only the provider can tell."""
+        """Whether the event says another thing about a pause than we know, or that one has ended which
+        another one replaced. It may be from before, or somebody used the provider's own dashboard: only the
+        provider can tell."""
         state = self._desk.state
         if event.subscription is not None:
+            if self._is_of_another(event.subscription):
+                return True
             known = state.is_held or state.cancel_at_period_end
             return event.subscription.is_paused is not known and (
                 event.subscription.is_paused or state.is_held
             )
         return event.invoice is not None and state.is_held
+
+    def _is_of_another(self, snapshot: SubscriptionSnapshot) -> bool:
+        ended = snapshot.status is ProviderSubscriptionStatus.CANCELED
+        served = self._desk.state.status is not SubscriptionStatus.INCOMPLETE
+        known = self._desk.state.provider_subscription_id
+        return ended and served and known not in {None, snapshot.provider_subscription_id}
 
     def _follow_pause(self, snapshot: SubscriptionSnapshot) -> str | None:
         """Somebody paused or resumed it in the provider's own dashboard, where it is not as we left it.
@@ -188,7 +199,8 @@ class ProviderFollower:
         desk, state, actor = self._desk, self._desk.state, f"provider:{snapshot.provider}"
         if snapshot.is_paused:
             served = state.status in {SubscriptionStatus.ACTIVE, SubscriptionStatus.TRIALING}
-            if state.is_held or state.cancel_at_period_end or not served:
+            stopped_by_us = state.cancel_at_period_end or state.provider_pause is not None
+            if state.is_held or stopped_by_us or not served:
                 return None
             pausing.take_effect(desk, actor)
         elif state.status is SubscriptionStatus.PAUSED:
@@ -209,9 +221,8 @@ class ProviderFollower:
 
     def open_invoice(self, snapshot: InvoiceSnapshot) -> OpenInvoice:
         """Ours for the provider's, to be collected where it is."""
-        invoice, state = self._match(snapshot), self._desk.state
-        if state.provider in state.candidates:
-            invoice.candidate = state.candidates.index(state.provider)
+        invoice = self._match(snapshot)
+        invoice.candidate = self._candidate()
         return invoice
 
     async def look(self) -> SubscriptionSnapshot | None:
@@ -256,7 +267,13 @@ class ProviderFollower:
             period_end=snapshot.period_end,
             due_at=snapshot.created_at,
             created_at=snapshot.created_at,
+            candidate=self._candidate(),
         )
+
+    def _candidate(self) -> int:
+        """Whoever billed it collects it, also where that is the fallback."""
+        state = self._desk.state
+        return state.candidates.index(state.provider) if state.provider in state.candidates else 0
 
     def _is_open(self, snapshot: InvoiceSnapshot) -> bool:
         invoice = self._desk.state.invoice

@@ -18,6 +18,7 @@ class SubscriptionReference(BaseModel, frozen=True):
     provider_customer_id: str
     provider_subscription_id: str
     at_period_end: bool = False
+    unpaid: bool = False  # Paused because nobody paid, not because somebody asked for it.
 
 
 class ResumeReference(SubscriptionReference):

@@ -368,8 +368,10 @@ class ConektaProvider(NoPlanChange, NoCheckout, NoBenefits, NoBrowserSetup, NoDi
         return await self._subscriptions.keep(provider_customer_id, provider_subscription_id)
 
     async def pause_subscription(
-        self, provider_customer_id: str, provider_subscription_id: str
+        self, provider_customer_id: str, provider_subscription_id: str, *, unpaid: bool = False
     ) -> SubscriptionSnapshot:
+        """Conekta's pause is the same for an unpaid one, but what it collects once resumed is documented
+        nowhere: such a one is replaced and never resumed."""
         return await self._subscriptions.pause(provider_customer_id, provider_subscription_id)
 
     async def resume_subscription(

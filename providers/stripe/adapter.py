@@ -256,6 +256,9 @@ class StripeProvider(NoBenefits):
     ) -> SubscriptionSnapshot:
         found = await self._subscription(provider_subscription_id)
         latest = found.latest_invoice
+        if latest is not None and found.is_collectable:
+            latest = await self._pauses.last_that_counts(latest)
+            found = found.model_copy(update={"latest_invoice": latest})
         if latest is None or latest.status is not ProviderInvoiceStatus.OPEN:
             return found
         # Only the invoice's own payment says why it was refused, and a hard decline must be known as one.
@@ -290,9 +293,12 @@ class StripeProvider(NoBenefits):
         return await self._update(provider_subscription_id, {"cancel_at_period_end": False})
 
     async def pause_subscription(
-        self, provider_customer_id: str, provider_subscription_id: str
+        self, provider_customer_id: str, provider_subscription_id: str, *, unpaid: bool = False
     ) -> SubscriptionSnapshot:
-        """The invoice that Stripe may just have made for a coming period goes with it."""
+        """The invoice that Stripe may just have made for a coming period goes with it; one that nobody paid
+        stays open for whoever pays it."""
+        if unpaid:
+            return await self._pauses.pause_collection(provider_subscription_id)
         found = await self._pauses.pause(provider_subscription_id)
         return await self._void_open_invoice(found)
 

@@ -141,7 +141,8 @@ def subscription(found: stripe.Subscription) -> SubscriptionSnapshot:
         trial_end=None if found.trial_end is None else instant(found.trial_end),
         cancel_at_period_end=found.cancel_at_period_end
         or (cancel_at is not None and cancel_at <= item.current_period_end),
-        is_paused=found.status == "paused",
+        is_paused=found.status == "paused" or found.pause_collection is not None,
+        is_collectable=found.pause_collection is not None,
         canceled_at=None if found.canceled_at is None else instant(found.canceled_at),
         latest_invoice=invoice(latest) if isinstance(latest, stripe.Invoice) else None,
     )

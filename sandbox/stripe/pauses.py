@@ -2,7 +2,8 @@
 
 Documented for the endive train: a resumption invoice is finalized at once, no payment is attempted in the
 request (`resume_on_payment_attempt`), the subscription stays paused until there is an attempt, and without
-one Stripe voids the invoice after 23 hours. What is not documented is refused: a pause in a trial or with
+one Stripe voids the invoice after 23 hours. `pause_collection` is the older way: periods go on, each invoice
+is voided, an older one stays open. What is not documented is refused: a pause in a trial or with
 an unpaid invoice, credit for unused time, and an anchor that is kept over the end of a period.
 """
 
@@ -63,6 +64,25 @@ class Pauses:
         else:
             self.invoices.end_pause(found, "active")
         return found
+
+    def set_collection(self, subscription: Object, params: Params, previous: Object) -> None:
+        wanted: Object | None = None
+        if params["pause_collection"] != "":
+            wanted = mapping(params, "pause_collection")
+            only(wanted, "behavior")
+            if wanted.get("behavior") != "void":
+                raise Refusal(400, "The sandbox voids what it does not collect.", param="behavior")
+            wanted = {"behavior": "void", "resumes_at": None}
+        if subscription["status"] == "paused":
+            raise Refusal(400, "A paused subscription collects nothing.", param="pause_collection")
+        previous["pause_collection"] = subscription["pause_collection"]
+        subscription["pause_collection"] = wanted
+
+    def void_period(self, subscription: Object, invoice: Object) -> None:
+        """Nobody owes this period; what was owed before does not make it past due any more."""
+        self.invoices.void_open(invoice)
+        if subscription["status"] == "past_due":
+            self.invoices.move(subscription, "active")
 
     def expire(self, subscription: Object) -> None:
         """Nobody tried to pay the resumption invoice in time: void, and still paused."""

@@ -91,7 +91,7 @@ class Subscriptions:
     def update(self, params: Params, call: Call, subscription: str) -> Object:
         only(
             params, "cancel_at_period_end", "default_payment_method", "metadata", "description",
-            "items", "proration_behavior", "billing_cycle_anchor",
+            "items", "proration_behavior", "billing_cycle_anchor", "pause_collection",
         )  # fmt: skip
         found = self.world.get("subscriptions", subscription, "id")
         if _ended(found):
@@ -109,6 +109,8 @@ class Subscriptions:
             previous["cancel_at_period_end"] = found["cancel_at_period_end"]
             self._set_cancellation(found, boolean(params, "cancel_at_period_end"))
         found["metadata"].update(mapping(params, "metadata"))
+        if "pause_collection" in params:
+            self.pauses.set_collection(found, params, previous)
         if "items" in params:
             self._change_item(found, params, previous)
         self.world.emit("customer.subscription.updated", found, previous)
@@ -236,7 +238,11 @@ class Subscriptions:
         if subscription["status"] == "trialing":
             subscription["status"] = "active"
         self.world.emit("customer.subscription.updated", subscription, previous)
-        if invoice["status"] == "open":
+        if invoice["status"] != "open":
+            return
+        if subscription["pause_collection"] is not None:
+            self.pauses.void_period(subscription, invoice)
+        else:
             self._collect(subscription, invoice, outcome)
 
     def _collect(self, subscription: Object, invoice: Object, outcome: str | None) -> None:

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from models.snapshots import ProviderInvoiceStatus, SubscriptionSnapshot
+from models.snapshots import (
+    ProviderInvoiceStatus,
+    ProviderSubscriptionStatus,
+    SubscriptionSnapshot,
+)
 from providers.protocol import Capability, FailureKind
 from tests.providers.contract.bench import Bench
 from tests.providers.contract.failing import failure_of
@@ -110,3 +114,37 @@ async def test_what_is_over_stays_over(bench: Bench) -> None:
     await bench.provider.cancel_subscription(*ids, at_period_end=False)
     await bench.advance(days=95)
     assert len(await bench.book("paid", "pending")) == 1
+
+
+async def test_what_nobody_paid_is_stopped_and_owes_no_period_that_follows(bench: Bench) -> None:
+    """Unpaid, and asked for twice. Whoever can be collected there pays the one invoice and goes on from the
+    period that runs; whoever cannot is never resumed, so that nothing missed is billed."""
+    running, unpaid = await bench.unpaid_renewal()
+    ids = (running.provider_customer_id, running.provider_subscription_id)
+    for _ in range(2):
+        found = await bench.provider.pause_subscription(*ids, unpaid=True)
+        assert found.is_paused
+    await bench.advance(days=95)
+    assert len(await bench.book("paid")) == 1, "only what was paid before"
+    found = await bench.provider.get_subscription(*ids)
+    assert found.is_paused
+    assert found.latest_invoice is not None
+    assert found.latest_invoice.provider_invoice_id == unpaid.provider_invoice_id
+    if not found.is_collectable:
+        ended = await bench.provider.cancel_subscription(*ids, at_period_end=False)
+        assert ended.status is ProviderSubscriptionStatus.CANCELED
+        await bench.advance(days=95)
+        assert len(await bench.book("paid")) == 1
+        return
+    better = await bench.card(running.provider_customer_id)
+    paid = await bench.provider.retry_invoice(
+        unpaid.provider_invoice_id, attempt_id=bench.new_id(), provider_payment_method_id=better
+    )
+    assert paid.status is ProviderInvoiceStatus.PAID
+    for _ in range(2):
+        found = await resume(bench, running, new_period=False)
+        assert (found.status, found.is_paused) == (ProviderSubscriptionStatus.ACTIVE, False)
+    assert found.current_period_start > unpaid.period_end, "the periods between are nobody's"
+    assert len(await bench.book("paid")) == 2
+    await bench.advance(days=32)
+    assert len(await bench.book("paid")) == 3
