@@ -157,6 +157,12 @@ _PLANS_FOR_LATER = (
         pause_at=_PERIOD_END,
     ),
     _of_subscription("subscription.pause_unscheduled", "it will not be paused with its period"),
+    _of_subscription(
+        "subscription.pause_failed",
+        "nobody paid, and the provider refused to pause: it stays past due, because it is billed on",
+        status="past_due",
+        reason="The provider's own words.",
+    ),
     _of_subscription("subscription.resumed", "the pause is over"),
     _of_subscription(
         "subscription.resume_failed",

@@ -64,7 +64,9 @@ class UnpaidPauses:
             if state.invoice is not invoice:
                 return False
             await call_subscription(
-                ProviderCalls.cancel_subscription, reference, "end what is paused: another one follows"
+                ProviderCalls.cancel_subscription,
+                reference,
+                "end what is paused: another one follows",
             )
         state.provider_subscription_id = None
         invoice.provider_invoice_id = None

@@ -16,7 +16,8 @@ from models.outcomes import Instrument
 from models.subscription import SubscriptionTerms
 from tests.support.books import attempts_of, invoices_of, live_references
 from tests.support.outbound import told
-from tests.workflows.test_cards import AUSTIN, DAY, holder, renew
+from tests.workflows.test_cards import AUSTIN, DAY, Wallet, holder, renew
+from tests.workflows.test_cards import wallet as wallet
 from workflows.subscription import SubscriptionWorkflow
 
 HOUR = timedelta(hours=1)
@@ -33,13 +34,18 @@ def kept(on_unpaid: OnUnpaid) -> BillingPolicy:
 
 def turn_cards_into(world: World, token: str) -> None:
     """What the bank says of the stored cards changes."""
-    for method in world.core.state["stripe"]["payment_methods"].values():
+    for method in world.core.collection("stripe", "payment_methods").values():
         method["_token"] = token
+    refused = world.core.collection("conekta", "card_failures")
+    for source_id in world.core.collection("conekta", "payment_sources"):
+        refused[source_id] = "insufficient_funds"
 
 
-async def missed(world: World, policy: BillingPolicy, card: str = BROKE) -> tuple[Any, Any]:
+async def missed(
+    world: World, policy: BillingPolicy, card: str = BROKE, wallet: Wallet = AUSTIN
+) -> tuple[Any, Any]:
     """A subscription whose card is refused from its second period on."""
-    terms = await holder(world, AUSTIN.good, policy=policy)
+    terms = await holder(world, wallet.good, wallet, policy=policy)
     handle, _ = await world.open(terms)
     await world.env.sleep(25 * DAY)
     turn_cards_into(world, card)
@@ -77,9 +83,36 @@ async def test_a_card_that_is_never_good_again(world: World, on_unpaid: OnUnpaid
     await check_invariants(world)
 
 
-@pytest.mark.parametrize("on_unpaid", [OnUnpaid.PAUSE, OnUnpaid.KEEP_PAST_DUE])
-async def test_another_card_brings_back_what_was_kept(world: World, on_unpaid: OnUnpaid) -> None:
-    terms, handle = await missed(world, kept(on_unpaid))
+async def test_what_is_paused_unpaid_is_not_billed_by_its_provider(
+    world: World, wallet: Wallet
+) -> None:
+    """Months later another card pays once, for the period in which it pays."""
+    terms, handle = await missed(world, kept(OnUnpaid.PAUSE), wallet=wallet)
+    await world.env.sleep(8 * DAY)
+    assert (await world.subscription(terms.subscription_id)).status == "paused"
+    tries, before = list(world.core.charges), await invoices_of(world, terms)
+    await world.env.sleep(100 * DAY)
+    assert world.core.charges == tries, "nobody is asked for money"
+    better = await world.store_card(terms.organization_id, wallet.good, wallet.provider)
+    command = RetryPayment(actor="test", payment_method_id=better)
+    result = await handle.execute_update(SubscriptionWorkflow.retry_payment, command)
+    assert result.status == "active"
+    assert [c["status"] for c in world.core.charges].count("paid") == 2
+    assert len(await invoices_of(world, terms)) == len(before) == 2
+    row, now = await world.subscription(terms.subscription_id), await world.env.get_current_time()
+    assert row.current_period_start is not None
+    assert row.current_period_end is not None
+    assert row.current_period_start <= now < row.current_period_end
+    assert row.access_until == row.current_period_end
+    await check_invariants(world)
+    await world.env.sleep(32 * DAY)
+    assert [i.status for i in await invoices_of(world, terms)] == ["paid"] * 3, "and it goes on"
+    assert (await world.subscription(terms.subscription_id)).status == "active"
+    await check_invariants(world)
+
+
+async def test_another_card_brings_back_what_was_kept_past_due(world: World) -> None:
+    terms, handle = await missed(world, kept(OnUnpaid.KEEP_PAST_DUE))
     await world.env.sleep(8 * DAY)
     assert await retry(world, terms, handle, AUSTIN.good) == "active"
     row = await world.subscription(terms.subscription_id)
