@@ -21,6 +21,7 @@ from sqlalchemy import select
 from temporalio.client import Client, WorkflowHistory
 from temporalio.service import RPCError
 
+from abono.simulate.quiet import quieten_sdk
 from abono.simulate.world import World, open_world
 from models.commands import Cancel, Resume, payment_workflow_id, resolve_workflow_id
 from models.outcomes import Instrument, ProviderName
@@ -225,6 +226,7 @@ async def _runs(client: Client, workflow_id: str, name: str) -> list[tuple[str, 
 
 
 def main() -> None:
+    quieten_sdk()
     folder = HISTORIES / version("abono")
     wanted = sys.argv[1:]
     if not wanted:

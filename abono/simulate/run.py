@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -11,13 +10,13 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-from temporalio.runtime import LoggingConfig, Runtime, TelemetryConfig, TelemetryFilter
 
 from abono.dev.postgres import running_postgres
 from abono.migrate import upgrade
 from abono.settings import Settings
 from abono.simulate import driver
 from abono.simulate.lives import plan_lives, plan_outages
+from abono.simulate.quiet import quieten_sdk
 from abono.simulate.telling import tell_outcome, tell_timeline
 from abono.simulate.world import open_world
 
@@ -53,12 +52,7 @@ class OneDatabase:
 
 async def simulate(options: Options, console: Console) -> int:
     """Play the lives; the exit code is 1 when an invariant did not hold."""
-    # Faults are meant to happen: what activities say about them is not news here, nor what the skipping
-    # server cannot do.
-    logging.getLogger("temporalio").setLevel(logging.CRITICAL)
-    quiet = TelemetryFilter(core_level="ERROR", other_level="ERROR")
-    telemetry = TelemetryConfig(logging=LoggingConfig(filter=quiet))
-    Runtime.set_default(Runtime(telemetry=telemetry), error_if_already_set=False)
+    quieten_sdk()
     lives = plan_lives(options.seed, options.subscriptions, options.years)
     outages = plan_outages(options.seed, options.years) if options.faults else []
     with tempfile.TemporaryDirectory(prefix="abono-simulate-") as folder:
