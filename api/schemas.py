@@ -201,9 +201,26 @@ class PlanPriceInput(BaseModel):
     amount_minor: AmountMinor
 
 
+def _one_price_each(prices: list[PlanPriceInput]) -> list[PlanPriceInput]:
+    kinds = {(price.currency, price.billing_interval) for price in prices}
+    if len(kinds) < len(prices):
+        raise CombinationError("a currency and interval may have one price only")
+    return prices
+
+
+PlanPrices = Annotated[
+    list[PlanPriceInput],
+    Field(min_length=1, max_length=_LIST_MAX),
+    AfterValidator(_one_price_each),
+]
+Features = Annotated[list[Name], Field(max_length=_LIST_MAX)]
+Limits = Annotated[
+    dict[Name, Annotated[int, Field(strict=True, ge=0, le=_COUNT_MAX)]], Field(max_length=_LIST_MAX)
+]
+
+
 class CreatePlan(BaseModel):
-    """A plan with at most one price for each currency and interval. Prices never change: make
-    another plan."""
+    """A plan with at most one price for each currency and interval."""
 
     model_config = _example(
         name="Pro",
@@ -220,21 +237,33 @@ class CreatePlan(BaseModel):
 
     name: Name
     description: Text | None = None
-    prices: Annotated[list[PlanPriceInput], Field(min_length=1, max_length=_LIST_MAX)]
-    features: Annotated[list[Name], Field(max_length=_LIST_MAX)] = []
-    limits: Annotated[
-        dict[Name, Annotated[int, Field(strict=True, ge=0, le=_COUNT_MAX)]],
-        Field(max_length=_LIST_MAX),
-    ] = {}
+    prices: PlanPrices
+    features: Features = []
+    limits: Limits = {}
     trial_days: TrialDays = 0
     billing_policy: BillingPolicyInput = BillingPolicyInput()
 
-    @model_validator(mode="after")
-    def _one_price_each(self) -> CreatePlan:
-        kinds = {(price.currency, price.billing_interval) for price in self.prices}
-        if len(kinds) < len(self.prices):
-            raise CombinationError("prices: a currency and interval may have one price only")
-        return self
+
+
+class UpdatePlan(BaseModel):
+    """Only the fields that are sent change, each as a whole: `prices` is the list from now on. Running
+    subscriptions keep the price, the trial and the billing policy that they agreed to; `features` and
+    `limits` are everybody's at once. `is_active: false` takes the plan off sale, and `true` puts it back."""
+
+    model_config = _example(
+        prices=[{"currency": "MXN", "billing_interval": "monthly", "amount_minor": 24900}]
+    )
+
+    name: Name = _LEFT_OUT
+    description: Text | None = None
+    prices: PlanPrices = Field(default=[], json_schema_extra=_without_default)
+    features: Features = Field(default=[], json_schema_extra=_without_default)
+    limits: Limits = Field(default={}, json_schema_extra=_without_default)
+    trial_days: TrialDays = Field(default=0, json_schema_extra=_without_default)
+    billing_policy: BillingPolicyInput = Field(
+        default=BillingPolicyInput(), json_schema_extra=_without_default
+    )
+    is_active: bool = Field(default=True, strict=True, json_schema_extra=_without_default)
 
 
 class AddPaymentMethod(BaseModel):

@@ -121,6 +121,7 @@ LINES: dict[tuple[str, str], Line] = {
     ("POST", "/api/v1/billing/plans"): Line(_PRO),
     ("GET", "/api/v1/billing/plans"): Line(),
     ("GET", "/api/v1/billing/plans/{plan_id}"): Line(),
+    ("PATCH", "/api/v1/billing/plans/{plan_id}"): Line({"name": "Mine now"}),
     ("POST", "/api/v1/billing/products"): Line(_HANDBOOK),
     ("GET", "/api/v1/billing/products"): Line(),
     ("GET", "/api/v1/billing/products/{product_id}"): Line(),
