@@ -1443,8 +1443,7 @@ class ConfirmPayment(BaseModel):
 
 class CreatePlan(BaseModel):
     """
-    A plan with at most one price for each currency and interval. Prices never change: make
-    another plan.
+    A plan with at most one price for each currency and interval.
     """
 
     model_config = ConfigDict(
@@ -1546,6 +1545,7 @@ class FindingView(BaseModel):
         "amount_differs",
         "refund_unknown_there",
         "unknown_there",
+        "not_on_sale",
     ]
     object_id: str
     subscription_id: UUID | None
@@ -1834,6 +1834,26 @@ class SubscriptionView(BaseModel):
     metadata: dict[str, Any]
     created_at: AwareDatetime
     updated_at: AwareDatetime
+
+
+class UpdatePlan(BaseModel):
+    """
+    Only the fields that are sent change, each as a whole: `prices` is the list from now on. Running
+    subscriptions keep the price, the trial and the billing policy that they agreed to; `features` and
+    `limits` are everybody's at once. `is_active: false` takes the plan off sale, and `true` puts it back.
+    """
+
+    model_config = ConfigDict(
+        extra="ignore",
+    )
+    name: str | None = None
+    description: str | None = None
+    prices: list[PlanPriceInput] | None = None
+    features: list[str] | None = None
+    limits: dict[Annotated[str, StringConstraints(pattern=r"\S")], int] | None = None
+    trial_days: int | None = None
+    billing_policy: BillingPolicyInput | None = None
+    is_active: bool | None = None
 
 
 class UsageListView(BaseModel):

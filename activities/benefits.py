@@ -11,8 +11,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from temporalio import activity
 
 from activities.customers import Customers
+from activities.plans import account_of
 from activities.provider_calls import retryable, server_time
-from activities.shop import Shop, account_key
+from activities.shop import Shop
 from activities.signatures.shop import BenefitCalls, BenefitCheck
 from activities.webhook_queue import hand_out
 from models.benefits import GrantStatus, HeardGrant, best_of, read_heard
@@ -107,7 +108,7 @@ class BenefitActivities(BenefitCalls):
                     )
                 )
             ).one()
-        if not change.granted and account_key(provider) not in benefit.provider_benefit_ids:
+        if not change.granted and account_of(provider) not in benefit.provider_benefit_ids:
             raise ProviderFailure(
                 FailureKind.NOT_FOUND, "the provider does not know the benefit", code="no_grant"
             )

@@ -6,19 +6,18 @@ from __future__ import annotations
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import select, update
+from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 
 from models.storage.engine import Sessions
 from models.storage.tables import (
     Organization,
     PaymentMethod,
-    PlanPrice,
     ProviderCustomer,
     new_id,
 )
 from models.subscription import SubscriptionTerms
-from providers.protocol import CustomerDraft, PaymentProvider, PlanDraft
+from providers.protocol import CustomerDraft, PaymentProvider
 
 
 class Customers:
@@ -102,39 +101,3 @@ class Customers:
                     PaymentMethod.status == "active",
                 )
             )
-
-    async def ensure_plan(self, provider: PaymentProvider, terms: SubscriptionTerms) -> str:
-        """The provider's price or plan for these terms, made on first use. Raises ProviderFailure.
-
-        It is kept beside our price only while the price is what the terms say: a subscription keeps
-        the amount it was opened with. A price is that of one unit.
-        """
-        amount_minor = terms.amount_minor // terms.quantity
-        account = f"{provider.name}:{provider.account}"
-        where = (
-            PlanPrice.plan_id == terms.plan_id,
-            PlanPrice.application_id == terms.application_id,
-            PlanPrice.currency == terms.currency,
-            PlanPrice.billing_interval == terms.billing_interval,
-            PlanPrice.amount_minor == amount_minor,
-        )
-        async with self._sessions() as session:
-            known = await session.scalar(select(PlanPrice.provider_plan_ids).where(*where))
-        if known and account in known:
-            return known[account]
-        made = await provider.ensure_plan(
-            PlanDraft(
-                plan_id=str(terms.plan_id),
-                name=terms.plan_name,
-                billing_interval=terms.billing_interval,
-                amount_minor=amount_minor,
-                currency=terms.currency,
-            )
-        )
-        async with self._sessions.begin() as session:
-            await session.execute(
-                update(PlanPrice)
-                .where(*where)
-                .values(provider_plan_ids=PlanPrice.provider_plan_ids.op("||")({account: made}))
-            )
-        return made

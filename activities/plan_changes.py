@@ -6,6 +6,7 @@ from temporalio import activity
 
 from activities import results
 from activities.customers import Customers
+from activities.plans import ProviderPlans
 from activities.provider_calls import ProviderActivities
 from activities.signatures.attempts import AttemptResult
 from activities.signatures.plan_changes import (
@@ -30,6 +31,7 @@ class PlanChangeActivities(PlanChangeCalls):
     def __init__(self, sessions: Sessions, calls: ProviderActivities) -> None:
         self._calls = calls
         self._customers = Customers(sessions)
+        self._plans = ProviderPlans(sessions)
 
     @activity.defn(name="collect_change")
     async def collect_change(self, request: CollectChange) -> AttemptResult:
@@ -58,19 +60,24 @@ class PlanChangeActivities(PlanChangeCalls):
     async def change_provider_subscription(
         self, request: ChangeProviderSubscription
     ) -> SubscriptionSnapshot:
+        def to(plan_id: str) -> SubscriptionChange:
+            return SubscriptionChange(
+                change_id=str(request.change_id),
+                provider_customer_id=request.provider_customer_id,
+                provider_subscription_id=request.provider_subscription_id,
+                provider_plan_id=plan_id,
+                amount_minor=request.terms.amount_minor,
+                quantity=request.terms.quantity,
+                currency=request.terms.currency,
+                restart=request.restart,
+                credit_minor=request.credit_minor,
+            )
+
         async def change(provider: PaymentProvider) -> SubscriptionSnapshot:
-            return await provider.change_subscription(
-                SubscriptionChange(
-                    change_id=str(request.change_id),
-                    provider_customer_id=request.provider_customer_id,
-                    provider_subscription_id=request.provider_subscription_id,
-                    provider_plan_id=await self._customers.ensure_plan(provider, request.terms),
-                    amount_minor=request.terms.amount_minor,
-                    quantity=request.terms.quantity,
-                    currency=request.terms.currency,
-                    restart=request.restart,
-                    credit_minor=request.credit_minor,
-                )
+            return await self._plans.using(
+                provider,
+                request.terms,
+                lambda plan_id: provider.change_subscription(to(plan_id)),
             )
 
         snapshot = await self._calls.ask(request.provider, change)

@@ -18,7 +18,9 @@ from temporalio.exceptions import ApplicationError
 from activities import outcomes, results
 from activities.breaker import Breaker
 from activities.customers import Customers
+from activities.drafts import Drafts
 from activities.ledger import Ledger
+from activities.plans import ProviderPlans
 from activities.shop import Shop
 from activities.signatures.attempts import (
     AttemptRequest,
@@ -38,11 +40,9 @@ from models.snapshots import PaymentSnapshot, SubscriptionSnapshot
 from models.storage.engine import Sessions
 from providers.protocol import (
     FailureKind,
-    PaymentDraft,
     PaymentProvider,
     PreparedSubscription,
     ProviderFailure,
-    SubscriptionDraft,
 )
 from providers.registry import ProviderRegistry
 
@@ -60,6 +60,8 @@ class ProviderActivities(ProviderCalls):
         self._ledger = Ledger(sessions)
         self._breaker = Breaker(sessions)
         self._customers = Customers(sessions)
+        self._drafts = Drafts(self._customers)
+        self._plans = ProviderPlans(sessions)
         self._shop = Shop(sessions, self._customers)
 
     @activity.defn(name="issue_payment")
@@ -69,11 +71,11 @@ class ProviderActivities(ProviderCalls):
 
         async def prepare(provider: PaymentProvider, retry: bool) -> str:
             return await provider.prepare_payment(
-                await self._payment_draft(provider, request, retry), retry=retry
+                await self._drafts.payment(provider, request, retry), retry=retry
             )
 
         async def commit(provider: PaymentProvider, object_id: str) -> AttemptResult:
-            draft = await self._payment_draft(provider, request, retry=True)
+            draft = await self._drafts.payment(provider, request, retry=True)
             snapshot = await provider.commit_payment(draft, object_id)
             return results.of_payment(request.attempt_id, snapshot)
 
@@ -85,8 +87,7 @@ class ProviderActivities(ProviderCalls):
         made: list[PaymentSnapshot] = []
 
         async def prepare(provider: PaymentProvider, retry: bool) -> str:
-            draft = await self._shop.checkout_draft(provider, request, terms, retry)
-            made.append(await provider.create_checkout(draft, retry=retry))
+            made.append(await self._shop.open_page(provider, request, terms, retry))
             return made[-1].provider_payment_id
 
         async def commit(_provider: PaymentProvider, _object_id: str) -> AttemptResult:
@@ -97,16 +98,20 @@ class ProviderActivities(ProviderCalls):
     @activity.defn(name="open_provider_subscription")
     async def open_provider_subscription(self, request: OpenProviderSubscription) -> AttemptResult:
         async def prepare(provider: PaymentProvider, retry: bool) -> str:
-            draft = await self._subscription_draft(provider, request, retry)
-            prepared = await provider.prepare_subscription(draft, retry=retry)
-            return results.SubscriptionIds(
-                draft.provider_customer_id,
-                prepared.provider_subscription_id,
-                prepared.provider_invoice_id,
-            ).pack()
+            async def make(plan_id: str) -> str:
+                draft = await self._drafts.subscription(provider, request, plan_id, retry)
+                prepared = await provider.prepare_subscription(draft, retry=retry)
+                return results.SubscriptionIds(
+                    draft.provider_customer_id,
+                    prepared.provider_subscription_id,
+                    prepared.provider_invoice_id,
+                ).pack()
+
+            return await self._plans.using(provider, request.terms, make)
 
         async def commit(provider: PaymentProvider, packed: str) -> AttemptResult:
-            draft = await self._subscription_draft(provider, request, retry=True)
+            plan_id = await self._plans.ensure(provider, request.terms)
+            draft = await self._drafts.subscription(provider, request, plan_id, retry=True)
             ids = results.SubscriptionIds.unpack(packed)
             prepared = PreparedSubscription(
                 provider_subscription_id=ids.provider_subscription_id,
@@ -286,58 +291,6 @@ class ProviderActivities(ProviderCalls):
             return outcomes.of_failure(request.attempt_id, request.provider, object_id, failure)
         await self._breaker.report(provider, None, server_time())
         return result
-
-    async def _payment_draft(
-        self, provider: PaymentProvider, request: IssuePayment, retry: bool
-    ) -> PaymentDraft:
-        terms = request.terms
-        organization = await self._customers.organization(
-            terms.application_id, terms.organization_id
-        )
-        return PaymentDraft(
-            attempt_id=str(request.attempt_id),
-            subscription_id=str(terms.subscription_id) if terms.subscription_id else None,
-            invoice_id=str(request.invoice.id),
-            organization_id=str(terms.organization_id),
-            provider_customer_id=await self._customers.ensure(
-                provider, organization, retry=retry, at=request.started_at
-            ),
-            customer_name=organization.name,
-            customer_email=organization.email,
-            instrument=terms.instrument,
-            amount_minor=request.invoice.amount_minor - request.invoice.amount_paid_minor,
-            currency=request.invoice.currency,
-            description=terms.description,
-            created_at=request.started_at,
-            expires_at=request.expires_at,
-        )
-
-    async def _subscription_draft(
-        self, provider: PaymentProvider, request: OpenProviderSubscription, retry: bool
-    ) -> SubscriptionDraft:
-        terms = request.terms
-        organization = await self._customers.organization(
-            terms.application_id, terms.organization_id
-        )
-        return SubscriptionDraft(
-            subscription_id=str(terms.subscription_id),
-            organization_id=str(terms.organization_id),
-            invoice_id=str(request.invoice.id),
-            attempt_id=str(request.attempt_id),
-            provider_customer_id=await self._customers.ensure(
-                provider, organization, retry=retry, at=request.started_at
-            ),
-            provider_plan_id=await self._customers.ensure_plan(provider, terms),
-            plan_name=terms.plan_name,
-            billing_interval=terms.billing_interval,
-            amount_minor=terms.amount_minor,
-            quantity=terms.quantity,
-            currency=terms.currency,
-            provider_payment_method_id=await self._customers.payment_method(
-                provider, terms, request.payment_method_id
-            ),
-            trial_end=request.trial_end,
-        )
 
     async def ask(
         self, name: ProviderName, call: Callable[[PaymentProvider], Awaitable[Answer]]

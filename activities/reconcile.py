@@ -1,8 +1,9 @@
 """Reconciliation: the providers' books against ours, page by page; repairs by telling the owner.
 
-Nothing is put right here. What the two sides see differently becomes a finding; where the workflow that
-owns it can mend it, an event goes into the inbox, as if the lost webhook had come, and the dispatcher
-does the rest. The cursor is kept with each page, in one transaction with its findings.
+Nothing is put right here, except prices (`activities.reconcile_plans`). What the two sides see
+differently becomes a finding; where the workflow that owns it can mend it, an event goes into the inbox,
+as if the lost webhook had come, and the dispatcher does the rest. The cursor is kept with each page, in
+one transaction with its findings.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from temporalio.exceptions import ApplicationError
 
 from activities.provider_calls import heartbeat, retryable, server_time
 from activities.reconcile_ours import Side, our_sides
+from activities.reconcile_plans import PriceCheck
 from activities.reconcile_reading import Page, parts, read_part
 from activities.reconcile_signatures import (
     BeginRun,
@@ -31,6 +33,7 @@ from activities.reconcile_signatures import (
 from models.ids import derived_id
 from models.outcomes import DEFAULT_ACCOUNT, ProviderName
 from models.reconcile import (
+    OUR_PRICES,
     REPAIRABLE,
     Difference,
     Drift,
@@ -65,6 +68,7 @@ class ReconcileActivities(ReconcileCalls, ReconcileRecords):
     def __init__(self, sessions: Sessions, providers: ProviderRegistry) -> None:
         self._sessions = sessions
         self._providers = providers
+        self._prices = PriceCheck(sessions)
 
     @activity.defn(name="begin_reconcile")
     async def begin_reconcile(self, beginning: BeginRun) -> None:
@@ -108,7 +112,7 @@ class ReconcileActivities(ReconcileCalls, ReconcileRecords):
             return True
         try:
             async with heartbeat():
-                page = await read_part(self._sessions, provider, run, todo[number], cursor)
+                page = await self._page(provider, run, todo[number], cursor)
         except ProviderFailure as failure:
             raise retryable(failure) from None
         following = number if page.next_cursor is not None else number + 1
@@ -124,6 +128,13 @@ class ReconcileActivities(ReconcileCalls, ReconcileRecords):
             if turned is not None:
                 await _compare_page(session, run, page, provider)
         return following >= len(todo)
+
+    async def _page(
+        self, provider: PaymentProvider, run: ReconciliationRun, part: str, cursor: str | None
+    ) -> Page:
+        if part == OUR_PRICES:
+            return Page([], await self._prices.step(provider, run, cursor, server_time()))
+        return await read_part(self._sessions, provider, run, part, cursor)
 
     @activity.defn(name="settle_reconcile")
     async def settle_reconcile(self, run_id: UUID) -> int:

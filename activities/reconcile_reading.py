@@ -12,12 +12,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from activities import reconcile_ours
 from activities.money_seen import MoneyObject, object_of_capture, read_totals
 from models.events import EventKind
-from models.reconcile import Listed, Listing, OurRows
+from models.reconcile import OUR_PRICES, Listed, Listing, OurRows
 from models.snapshots import InvoiceSnapshot
 from models.storage.engine import Sessions
 from models.storage.tables import ChargeAttempt, Payment, ReconciliationRun, Subscription
 from providers.listed import listed
-from providers.protocol import FailureKind, PaymentProvider, ProviderFailure
+from providers.protocol import Capability, FailureKind, PaymentProvider, ProviderFailure
 
 # Rows of ours per activity: each costs a call, one after the other, and a second or so at the most.
 ROWS_PER_STEP = 10
@@ -35,8 +35,10 @@ class Page(NamedTuple):
 
 def parts(provider: PaymentProvider) -> list[str]:
     """What a run looks at, in this order: our own rows first, because a repair there explains most of
-    what the lists show."""
-    return [*OurRows, *provider.lists.kinds]
+    what the lists show. A run that was cut off goes on by the place in this list, so it only grows at
+    its end."""
+    sells = Capability.CARD_SUBSCRIPTION in provider.capabilities.supports
+    return [*OurRows, *provider.lists.kinds, *([OUR_PRICES] if sells else [])]
 
 
 async def read_part(

@@ -5,14 +5,17 @@ from __future__ import annotations
 from sqlalchemy import select, update
 
 from activities.customers import Customers
+from activities.plans import account_of
 from activities.signatures.attempts import IssuePayment
 from models.purchase import PurchaseTerms
+from models.snapshots import PaymentSnapshot
 from models.storage.engine import Sessions
 from models.storage.tables import Benefit, Product, Purchase
 from providers.protocol import (
     BenefitDraft,
     Capability,
     CheckoutDraft,
+    NotOnSale,
     PaymentProvider,
     ProductDraft,
 )
@@ -25,7 +28,7 @@ class Shop:
         self._sessions = sessions
         self._customers = customers
 
-    async def checkout_draft(
+    async def _checkout_draft(
         self, provider: PaymentProvider, request: IssuePayment, terms: PurchaseTerms, retry: bool
     ) -> CheckoutDraft:
         """Everything that the page needs, made at the provider on first use. Raises ProviderFailure."""
@@ -56,11 +59,33 @@ class Shop:
             customer_ip_address=(opening or {}).get("customer_ip_address"),
         )
 
+    async def open_page(
+        self, provider: PaymentProvider, request: IssuePayment, terms: PurchaseTerms, retry: bool
+    ) -> PaymentSnapshot:
+        """The page; once more when the product cannot be sold any more (somebody archived it in the
+        provider's panel) and was put right. Raises ProviderFailure."""
+        draft = await self._checkout_draft(provider, request, terms, retry)
+        try:
+            return await provider.create_checkout(draft, retry=retry)
+        except NotOnSale:
+            if draft.provider_product_id is None:
+                raise
+        product_id = await self._ensure_product(
+            provider, terms, retry, replaces=draft.provider_product_id
+        )
+        repaired = draft.model_copy(update={"provider_product_id": product_id})
+        return await provider.create_checkout(repaired, retry=retry)
+
     async def _ensure_product(
-        self, provider: PaymentProvider, terms: PurchaseTerms, retry: bool
+        self,
+        provider: PaymentProvider,
+        terms: PurchaseTerms,
+        retry: bool,
+        *,
+        replaces: str | None = None,
     ) -> str:
         """With its benefits attached before anybody can buy it, where the provider hands them out."""
-        key = account_key(provider)
+        key = account_of(provider)
         async with self._sessions() as session:
             mine = (
                 Product.id == terms.product_id,
@@ -77,7 +102,7 @@ class Shop:
                     .order_by(Benefit.id)
                 )
             )
-        if known and key in known:
+        if known and key in known and replaces is None:
             return known[key]
         benefit_ids = []
         if Capability.BENEFIT in provider.capabilities.supports:
@@ -91,6 +116,7 @@ class Shop:
                 provider_benefit_ids=tuple(benefit_ids),
             ),
             retry=retry,
+            replaces=replaces,
         )
         async with self._sessions.begin() as session:
             await session.execute(
@@ -101,7 +127,7 @@ class Shop:
         return made
 
     async def ensure_benefit(self, provider: PaymentProvider, benefit: Benefit, retry: bool) -> str:
-        key = account_key(provider)
+        key = account_of(provider)
         if key in benefit.provider_benefit_ids:
             return benefit.provider_benefit_ids[key]
         made = await provider.ensure_benefit(
@@ -120,7 +146,3 @@ class Shop:
                 .values(provider_benefit_ids=Benefit.provider_benefit_ids.op("||")({key: made}))
             )
         return made
-
-
-def account_key(provider: PaymentProvider) -> str:
-    return f"{provider.name}:{provider.account}"

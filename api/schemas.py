@@ -244,7 +244,6 @@ class CreatePlan(BaseModel):
     billing_policy: BillingPolicyInput = BillingPolicyInput()
 
 
-
 class UpdatePlan(BaseModel):
     """Only the fields that are sent change, each as a whole: `prices` is the list from now on. Running
     subscriptions keep the price, the trial and the billing policy that they agreed to; `features` and

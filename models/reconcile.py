@@ -39,6 +39,10 @@ class OurRows(StrEnum):
     CAPTURES = "our_captures"
 
 
+# What is looked at after everything else: no rows of one customer, but what all of them are sold.
+OUR_PRICES = "our_prices"
+
+
 class Drift(StrEnum):
     MONEY_NOT_BOOKED = "money_not_booked"
     REFUND_NOT_BOOKED = "refund_not_booked"
@@ -54,6 +58,7 @@ class Drift(StrEnum):
     AMOUNT_DIFFERS = "amount_differs"
     REFUND_UNKNOWN_THERE = "refund_unknown_there"
     UNKNOWN_THERE = "unknown_there"  # Ours, and the provider does not know it.
+    NOT_ON_SALE = "not_on_sale"  # A price of ours that new subscriptions cannot have any more.
 
 
 # What the workflow that owns it can put right when it is told. The rest needs a person.

@@ -95,6 +95,15 @@ class ProviderFailure(Exception):
         return OUTCOME_BY_FAILURE[self.kind]
 
 
+class NotOnSale(ProviderFailure):
+    """What the call sells cannot be sold at the provider: its plan or product is archived there, gone,
+    or not what ours says. Nothing can be charged by it; `ensure_plan` and `ensure_product` make another
+    when they are told which one it `replaces`."""
+
+    def __init__(self, message: str, *, code: str | None, request_id: str | None = None) -> None:
+        super().__init__(FailureKind.REJECTED, message, code=code, request_id=request_id)
+
+
 class WebhookRejected(Exception):
     """The request is not an authentic webhook of this provider: answer 401 and store nothing."""
 
@@ -367,8 +376,12 @@ class PaymentProvider(Protocol):
     ) -> None:
         """Charge the coming periods with another stored instrument; nothing is charged now."""
 
-    async def ensure_plan(self, draft: PlanDraft) -> str:
-        """The provider's price or plan id; amounts are immutable, so a new amount is a new id."""
+    async def ensure_plan(self, draft: PlanDraft, *, replaces: str | None = None) -> str:
+        """The provider's price or plan id; amounts are immutable, so a new amount is a new id. `replaces`
+        cannot be sold any more; subscriptions that run with it are left alone."""
+
+    async def why_not_on_sale(self, draft: PlanDraft, provider_plan_id: str) -> str | None:
+        """What keeps new subscriptions from being opened with it, for people; None when nothing does."""
 
     async def prepare_subscription(
         self, draft: SubscriptionDraft, *, retry: bool = False
@@ -463,8 +476,11 @@ class PaymentProvider(Protocol):
     async def accept_dispute(self, provider_dispute_id: str) -> DisputeSnapshot:
         """Do not contest it: it is lost for good. One that is closed already is fine."""
 
-    async def ensure_product(self, draft: ProductDraft, *, retry: bool = False) -> str:
-        """The provider's product id; one that was made before is found again."""
+    async def ensure_product(
+        self, draft: ProductDraft, *, retry: bool = False, replaces: str | None = None
+    ) -> str:
+        """The provider's product id; one that was made before is found again, and put back on sale or
+        made anew when it is the one that it `replaces`."""
 
     async def ensure_benefit(self, draft: BenefitDraft, *, retry: bool = False) -> str:
         """The provider's benefit id; one that was made before is found again."""

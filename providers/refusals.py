@@ -132,7 +132,11 @@ class NoCheckout:
     """A provider without a hosted page; its row of the capability matrix says why."""
 
     async def ensure_product(
-        self: _HasCapabilities, draft: ProductDraft, *, retry: bool = False
+        self: _HasCapabilities,
+        draft: ProductDraft,
+        *,
+        retry: bool = False,
+        replaces: str | None = None,
     ) -> str:
         raise unsupported(self.capabilities.refusals[Capability.PRODUCT])
 

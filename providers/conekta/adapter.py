@@ -332,9 +332,13 @@ class ConektaProvider(NoPlanChange, NoCheckout, NoBenefits, NoBrowserSetup, NoDi
             provider_customer_id, provider_subscription_id, provider_payment_method_id
         )
 
-    async def ensure_plan(self, draft: PlanDraft) -> str:
+    async def ensure_plan(self, draft: PlanDraft, *, replaces: str | None = None) -> str:
         """Nothing to make yet: each attempt makes a plan of its own."""
         return draft.plan_id
+
+    async def why_not_on_sale(self, draft: PlanDraft, provider_plan_id: str) -> str | None:
+        """A plan that is made for one subscription is never sold again."""
+        return None
 
     async def prepare_subscription(
         self, draft: SubscriptionDraft, *, retry: bool = False

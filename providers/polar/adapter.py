@@ -127,7 +127,10 @@ class PolarProvider(NoPlanChange, NoBrowserSetup, NoInstrumentChange, NoDisputeA
     async def ensure_customer(self, draft: CustomerDraft, *, retry: bool = False) -> str:
         return await self._customers.ensure(draft)
 
-    async def ensure_product(self, draft: ProductDraft, *, retry: bool = False) -> str:
+    async def ensure_product(
+        self, draft: ProductDraft, *, retry: bool = False, replaces: str | None = None
+    ) -> str:
+        """One that is archived is not found, so another is made."""
         return await self._catalog.ensure_product(draft)
 
     async def ensure_benefit(self, draft: BenefitDraft, *, retry: bool = False) -> str:
@@ -194,7 +197,10 @@ class PolarProvider(NoPlanChange, NoBrowserSetup, NoInstrumentChange, NoDisputeA
     ) -> None:
         raise failures.unsupported(NO_CARDS)
 
-    async def ensure_plan(self, draft: PlanDraft) -> str:
+    async def ensure_plan(self, draft: PlanDraft, *, replaces: str | None = None) -> str:
+        raise failures.unsupported(NO_SUBSCRIPTIONS)
+
+    async def why_not_on_sale(self, draft: PlanDraft, provider_plan_id: str) -> str | None:
         raise failures.unsupported(NO_SUBSCRIPTIONS)
 
     async def prepare_subscription(

@@ -12,7 +12,7 @@ import httpx
 
 from models.outcomes import DeclineClass, FallbackReason
 from models.snapshots import Decline
-from providers.protocol import FailureKind, ProviderFailure
+from providers.protocol import FailureKind, NotOnSale, ProviderFailure
 
 _KIND_BY_STATUS: dict[int, tuple[FailureKind, FallbackReason | None]] = {
     401: (FailureKind.MISCONFIGURED, FallbackReason.PROVIDER_NOT_CONFIGURED),
@@ -27,6 +27,8 @@ _KIND_BY_STATUS: dict[int, tuple[FailureKind, FallbackReason | None]] = {
 _ABOUT_THE_TOKEN = frozenset({None, "NotPermitted", "Unauthorized", "insufficient_scope"})
 # The organization does not sell in this currency or for this amount: another provider may.
 _PRICE_FIELDS = frozenset({"price_currency", "price_amount", "prices", "currency"})
+# The product of a page is archived, or there is none with this id.
+_PRODUCT_FIELDS = frozenset({"body.products", "body.products.0"})
 # Names of errors and of fields are Polar's own words; anything else (an address) is not repeated.
 _CODE = re.compile(r"[\w.-]{1,80}")
 _RETRY_AFTER_SECONDS_MAX = 3600.0
@@ -40,9 +42,12 @@ def from_answer(
     fields = _fields(body)
     kind, reason = _kind_of(status, name, fields)
     parts = [f"Polar answered {status} to {operation}", name, *sorted(fields)]
+    message = ", ".join(part for part in parts if part)
+    if status == 422 and _PRODUCT_FIELDS & fields:
+        return NotOnSale(message, code=_code(status, name, fields))
     return ProviderFailure(
         kind,
-        ", ".join(part for part in parts if part),
+        message,
         code=_code(status, name, fields),
         fallback_reason=reason,
         decline=Decline(decline_class=DeclineClass.SOFT, code=name or "declined")

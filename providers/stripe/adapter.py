@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import stripe
 from stripe.params import (
     CustomerCreateParams,
     InvoicePayParams,
-    SubscriptionCreateParams,
     SubscriptionUpdateParams,
 )
 
-from models.calendar import BillingInterval
 from models.events import ProviderEvent
 from models.outcomes import ProviderName
 from models.snapshots import (
@@ -44,7 +41,6 @@ from providers.protocol import (
 )
 from providers.refusals import NoBenefits
 from providers.stripe import mapping, webhooks
-from providers.stripe.amounts import to_stripe
 from providers.stripe.calls import calling, keyed, read_back
 from providers.stripe.capabilities import CAPABILITIES
 from providers.stripe.changes import Changes
@@ -53,9 +49,11 @@ from providers.stripe.client import make_client
 from providers.stripe.disputes import Disputes
 from providers.stripe.failures import asks_for_customer
 from providers.stripe.lists import StripeLists
+from providers.stripe.openings import Openings
 from providers.stripe.pauses import Pauses
 from providers.stripe.payment_methods import PaymentMethods
 from providers.stripe.payments import Payments, paid_intent_of
+from providers.stripe.prices import Prices
 
 # What the customer needs to finish a first payment in the browser comes only when asked for.
 WITH_CLIENT_SECRET = ["latest_invoice.confirmation_secret"]
@@ -86,6 +84,8 @@ class StripeProvider(NoBenefits):
         self._changes = Changes(self._client)
         self._checkouts = Checkouts(self._client, self._payments)
         self._disputes = Disputes(self._client)
+        self._openings = Openings(self._client)
+        self._prices = Prices(self._client)
         self._pauses = Pauses(self._client, self._subscription)
         self._webhook_secrets = tuple(secret for secret in webhook_secrets if secret.strip())
         self._account = account
@@ -151,78 +151,18 @@ class StripeProvider(NoBenefits):
             provider_subscription_id, {"default_payment_method": provider_payment_method_id}
         )
 
-    async def ensure_plan(self, draft: PlanDraft) -> str:
-        """A price never changes: its lookup key says the amount, so a new amount is a new price."""
-        interval = "month" if draft.billing_interval is BillingInterval.MONTHLY else "year"
-        amount = to_stripe(draft.amount_minor, draft.currency)
-        lookup_key = f"{draft.plan_id}:{interval}:{draft.currency}:{draft.amount_minor}"
-        with calling(draft.plan_id):
-            known = await self._v1.prices.list_async(
-                {"lookup_keys": [lookup_key], "active": True, "limit": 1}
-            )
-            if known.data:
-                return known.data[0].id
-            await self._ensure_product(draft)
-            made = await self._v1.prices.create_async(
-                {
-                    "product": draft.plan_id,
-                    "currency": draft.currency.lower(),
-                    "unit_amount": amount,
-                    "recurring": {"interval": interval},
-                    "lookup_key": lookup_key,
-                    "metadata": {"plan_id": draft.plan_id},
-                },
-                keyed("price", lookup_key),
-            )
-            return made.id
+    async def ensure_plan(self, draft: PlanDraft, *, replaces: str | None = None) -> str:
+        return await self._prices.ensure(draft, replaces)
 
-    async def _ensure_product(self, draft: PlanDraft) -> None:
-        try:
-            await self._v1.products.create_async(
-                {"id": draft.plan_id, "name": draft.name, "metadata": {"plan_id": draft.plan_id}},
-                keyed("product", draft.plan_id),
-            )
-        except stripe.IdempotencyError:
-            # Made before under another name; the price is what bills.
-            return
-        except stripe.InvalidRequestError as error:
-            if error.code != "resource_already_exists":
-                raise
+    async def why_not_on_sale(self, draft: PlanDraft, provider_plan_id: str) -> str | None:
+        return await self._prices.why_not_on_sale(draft, provider_plan_id)
 
     # Subscriptions and their invoices.
 
     async def prepare_subscription(
         self, draft: SubscriptionDraft, *, retry: bool = False
     ) -> PreparedSubscription:
-        """`default_incomplete` never charges by itself; only a trial starts without a payment."""
-        params: SubscriptionCreateParams = {
-            "customer": draft.provider_customer_id,
-            "items": [{"price": draft.provider_plan_id, "quantity": draft.quantity}],
-            "payment_behavior": "default_incomplete",
-            "collection_method": "charge_automatically",
-            # Paying with another card makes that the card of the next renewal.
-            "payment_settings": {
-                "save_default_payment_method": "on_subscription",
-                "payment_method_types": ["card"],
-            },
-            "billing_mode": {"type": "flexible"},
-            "metadata": {
-                "subscription_id": draft.subscription_id,
-                "invoice_id": draft.invoice_id,
-                "attempt_id": draft.attempt_id,
-                "organization_id": draft.organization_id,
-            },
-        }
-        if draft.provider_payment_method_id is not None:
-            params["default_payment_method"] = draft.provider_payment_method_id
-        if draft.trial_end is not None:
-            params["trial_end"] = int(draft.trial_end.timestamp())
-        with calling():
-            made = await self._v1.subscriptions.create_async(
-                params, keyed("subscription", draft.attempt_id)
-            )
-        to_pay = mapping.reference(made.latest_invoice) if made.status == "incomplete" else None
-        return PreparedSubscription(provider_subscription_id=made.id, provider_invoice_id=to_pay)
+        return await self._openings.prepare(draft)
 
     async def commit_subscription(
         self, draft: SubscriptionDraft, prepared: PreparedSubscription
@@ -402,8 +342,10 @@ class StripeProvider(NoBenefits):
             return await self._checkouts.refund(draft)
         return await self._payments.refund(draft)
 
-    async def ensure_product(self, draft: ProductDraft, *, retry: bool = False) -> str:
-        return await self._checkouts.ensure_product(draft)
+    async def ensure_product(
+        self, draft: ProductDraft, *, retry: bool = False, replaces: str | None = None
+    ) -> str:
+        return await self._checkouts.ensure_product(draft, replaces)
 
     async def create_checkout(
         self, draft: CheckoutDraft, *, retry: bool = False

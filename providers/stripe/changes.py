@@ -144,7 +144,10 @@ class Changes:
             params["billing_cycle_anchor"] = {"type": "now"}
         with calling(change.provider_subscription_id):
             await self._v1.subscriptions.update_async(
-                change.provider_subscription_id, params, keyed("change", change.change_id)
+                change.provider_subscription_id,
+                params,
+                # With the price, for an archived one is replaced and the change sent again.
+                keyed("change", f"{change.change_id}:{change.provider_plan_id}"),
             )
 
     async def _set_pending(self, change: SubscriptionChange, amount_minor: int, kind: str) -> None:

@@ -27,6 +27,7 @@ from providers.stripe import mapping
 from providers.stripe.amounts import from_stripe, to_stripe
 from providers.stripe.calls import calling, keyed, read_back
 from providers.stripe.payments import Payments
+from providers.stripe.prices import put_on_sale
 
 SESSION_PREFIX = "cs_"
 # The mark on the PaymentIntent of a page: while the page is open, a declined card on it decides nothing.
@@ -43,8 +44,11 @@ class Checkouts:
         self._v1 = client.v1
         self._payments = payments
 
-    async def ensure_product(self, draft: ProductDraft) -> str:
+    async def ensure_product(self, draft: ProductDraft, replaces: str | None) -> str:
         """The product's id is ours; its price is said anew by each session."""
+        if replaces is not None:
+            await put_on_sale(self._v1, draft.product_id, draft.name, "product_id")
+            return draft.product_id
         try:
             with calling(draft.product_id):
                 made = await self._v1.products.create_async(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import httpx
@@ -9,7 +10,7 @@ import stripe
 
 from models.outcomes import DeclineClass, FallbackReason
 from models.snapshots import Decline
-from providers.protocol import FailureKind, ProviderFailure
+from providers.protocol import FailureKind, NotOnSale, ProviderFailure
 
 # Nobody decided against the customer: an issuer, a network or Stripe was out of order.
 TECHNICAL_DECLINE_CODES = frozenset(
@@ -62,6 +63,7 @@ _CLASS_BY_ADVICE = {
     "do_not_try_again": DeclineClass.HARD,
     "try_again_later": DeclineClass.SOFT,
 }
+_WHAT_IS_SOLD = re.compile(r"(line_)?items\[0\]\[price(_data)?\](\[product\])?")
 ACTION_NEEDED_CODES = frozenset(
     {
         "authentication_required",
@@ -79,6 +81,8 @@ def classify(error: stripe.StripeError, object_id: str | None = None) -> Provide
     """
     if isinstance(error, stripe.APIConnectionError):
         return _connection_failure(error.__cause__, object_id)
+    if _is_about_what_is_sold(error):
+        return NotOnSale(_describe(error), code=_code(error), request_id=error.request_id)
     kind, reason = _kind_and_reason(error)
     return ProviderFailure(
         kind,
@@ -90,6 +94,13 @@ def classify(error: stripe.StripeError, object_id: str | None = None) -> Provide
         request_id=error.request_id,
         retry_after_seconds=_retry_after_seconds(error),
     )
+
+
+def _is_about_what_is_sold(error: stripe.StripeError) -> bool:
+    """A price or product that is archived, deleted or no such thing: Stripe names the parameter."""
+    if not isinstance(error, stripe.InvalidRequestError):
+        return False
+    return _WHAT_IS_SOLD.fullmatch(str(error.param or "")) is not None
 
 
 def decline_of(error: object) -> Decline:

@@ -170,9 +170,11 @@ class StripeSimulator:
         return [
             ("products.create", "POST", "/products", c.create_product),
             ("products.retrieve", "GET", "/products/{product}", c.retrieve_product),
+            ("products.update", "POST", "/products/{product}", c.update_product),
             ("prices.create", "POST", "/prices", c.create_price),
             ("prices.list", "GET", "/prices", c.list_prices),
             ("prices.retrieve", "GET", "/prices/{price}", c.retrieve_price),
+            ("prices.update", "POST", "/prices/{price}", c.update_price),
         ]
 
     def _billing_rows(self) -> list[tuple[str, str, str, Operation]]:

@@ -8,6 +8,7 @@ from sandbox.core import Call, new_id
 from sandbox.faults import FaultMode
 from sandbox.stripe import objects
 from sandbox.stripe.cards import TEST_CARDS
+from sandbox.stripe.catalog import product_on_sale
 from sandbox.stripe.charging import Charging
 from sandbox.stripe.forms import Params, integer, mapping, only, optional_text, text
 from sandbox.stripe.refusals import Refusal
@@ -17,6 +18,7 @@ LIFETIME_MIN_SECONDS = 30 * 60
 LIFETIME_MAX_SECONDS = 24 * 3600
 # The customer pressing "pay" is no call of ours, but a decline can be switched on under this name.
 CONFIRM = "checkout.sessions.confirm"
+PRODUCT_PARAM = "line_items[0][price_data][product]"
 # Two computers never agree to the second about "30 minutes from now".
 LENIENCE_SECONDS = 60
 
@@ -158,7 +160,8 @@ class Checkout:
             message = "You must specify either `product` or `product_data`."
             raise Refusal(400, message, param="line_items[0][price_data]")
         if "product" in price:
-            name = str(self.world.get("products", text(price, "product"), "product")["name"])
+            sold = product_on_sale(self.world, text(price, "product"), PRODUCT_PARAM)
+            name = str(sold["name"])
         else:
             name = text(mapping(price, "product_data"), "name")
         amount = integer(price, "unit_amount") * integer(items[0], "quantity", 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sandbox.core import Call
 from sandbox.stripe import objects
+from sandbox.stripe.catalog import price_on_sale
 from sandbox.stripe.customers import Customers
 from sandbox.stripe.forms import (
     Params,
@@ -139,7 +140,9 @@ class Subscriptions:
         only(items[0], "id", "price", "quantity")
         if optional_text(items[0], "id") != item["id"]:
             raise Refusal(400, "The sandbox bills exactly one item: name it.", param="items[0][id]")
-        price = self.world.get("prices", text(items[0], "price"), "items[0][price]")
+        price = item["price"]
+        if text(items[0], "price") != price["id"]:
+            price = price_on_sale(self.world, text(items[0], "price"), "items[0][price]")
         # A price without a quantity makes the quantity one.
         return price, integer(items[0], "quantity", 1)
 
@@ -294,7 +297,7 @@ class Subscriptions:
         if not isinstance(items, list) or len(items) != 1 or not isinstance(items[0], dict):
             raise Refusal(400, "The sandbox bills exactly one item.", param="items")
         only(items[0], "price", "quantity", "metadata")
-        price = self.world.get("prices", text(items[0], "price"), "items[0][price]")
+        price = price_on_sale(self.world, text(items[0], "price"), "items[0][price]")
         if price["type"] != "recurring":
             raise Refusal(400, "The price must be recurring.", param="items[0][price]")
         return price, integer(items[0], "quantity", 1)

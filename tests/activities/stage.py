@@ -282,6 +282,8 @@ async def open_stage(database_url: str) -> AsyncIterator[Stage]:
             STRIPE_API_BASE=f"{url}/stripe",
             CONEKTA_API_KEY="key_sandbox",
             CONEKTA_API_BASE=f"{url}/conekta",
+            POLAR_API_KEY="polar_oat_sandbox",
+            POLAR_API_BASE=f"{url}/polar",
             ABONO_PROVIDER_TIMEOUT_SECONDS=PROVIDER_TIMEOUT_SECONDS,
         )
         providers = build_providers(settings)

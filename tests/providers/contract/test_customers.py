@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from models.snapshots import ProviderSubscriptionStatus
 from providers.protocol import Capability
 from tests.providers.contract.bench import Bench, unknown_id
 from tests.providers.contract.needs import needs
@@ -77,6 +78,21 @@ async def test_a_new_amount_is_a_new_plan(bench: Bench) -> None:
     assert await bench.provider.ensure_plan(draft) == first
     dearer = bench.plan_draft().model_copy(update={"amount_minor": draft.amount_minor + 1})
     assert await bench.provider.ensure_plan(dearer) != first
+
+
+@needs(Capability.CARD_SUBSCRIPTION)
+async def test_what_replaces_a_plan_can_be_subscribed_to(bench: Bench) -> None:
+    draft = bench.plan_draft()
+    first = await bench.provider.ensure_plan(draft)
+    assert await bench.provider.why_not_on_sale(draft, first) is None
+    for collection in ("prices", "plans"):
+        bench.core.collection(bench.name, collection).clear()
+    opening = await bench.ready_to_subscribe()
+    plan_id = await bench.provider.ensure_plan(draft, replaces=first)
+    opening = opening.model_copy(update={"provider_plan_id": plan_id})
+    prepared = await bench.provider.prepare_subscription(opening)
+    running = await bench.provider.commit_subscription(opening, prepared)
+    assert running.status is ProviderSubscriptionStatus.ACTIVE
 
 
 @needs(Capability.PRODUCT)

@@ -89,6 +89,17 @@ def bare_grants(_bench: Bench) -> Ask:
     return lambda provider, _retry: provider.list_grants(acts.CUSTOMER)
 
 
+async def staged_price(bench: Bench) -> Ask:
+    draft = bench.plan_draft()
+    plan_id = await bench.provider.ensure_plan(draft)
+    return lambda provider, _retry: provider.why_not_on_sale(draft, plan_id)
+
+
+def bare_price(bench: Bench) -> Ask:
+    draft = bench.plan_draft()
+    return lambda provider, _retry: provider.why_not_on_sale(draft, draft.plan_id)
+
+
 C = Capability
 PROBES = [
     *(of_act(act, act.needs) for act in ACTS if act.needs is not None),
@@ -98,13 +109,14 @@ PROBES = [
     Probe("cash_refund", C.CASH_REFUND, staged_cash_refund,
           acts.prepare_payment(Instrument.OXXO), C.CASH_VOUCHER),
     Probe("list_grants", C.BENEFIT, staged_grants, bare_grants, C.BENEFIT),
+    Probe("why_not_on_sale", C.CARD_SUBSCRIPTION, staged_price, bare_price, C.CARD_SUBSCRIPTION),
 ]  # fmt: skip
 
 
 def test_every_capability_has_a_probe_and_every_method_an_act() -> None:
     assert {probe.capability for probe in PROBES} == set(Capability)
     methods = {name for name, _ in getmembers(PaymentProvider, isfunction) if name[0] != "_"}
-    asked = {act.method for act in ACTS} | {"list_grants"}
+    asked = {act.method for act in ACTS} | {"list_grants", "why_not_on_sale"}
     assert methods == asked | EVERYBODYS_METHODS
 
 
