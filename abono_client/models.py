@@ -705,8 +705,8 @@ class PaymentMethodView(BaseModel):
 
 class PaymentView(BaseModel):
     """
-    `kind`: capture, refund, dispute, dispute_reversal, or out_of_band (an operator's booking: `provider`
-    is null). What `applied_minor` leaves of `amount_minor` is unapplied money.
+    `kind`: capture, refund, refund_reversal, dispute, dispute_reversal, or out_of_band (an operator's
+    booking: `provider` is null). What `applied_minor` leaves of `amount_minor` is unapplied money.
     """
 
     model_config = ConfigDict(

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import func, or_, select, tuple_
+from sqlalchemy import case, func, or_, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from models.events import EventKind, ProviderEvent
@@ -204,9 +204,10 @@ async def _load_captures(
     facts.captures = {_leading_key(row) for row in await session.execute(statement)}
     if not facts.captures or not facts.attempts:
         return
+    back = case((table.kind == "refund", table.amount_minor), else_=-table.amount_minor)
     refunds = (
-        select(table.attempt_id, func.sum(table.amount_minor))
-        .where(table.kind == "refund", table.attempt_id.in_(facts.attempts))
+        select(table.attempt_id, func.sum(back))
+        .where(table.kind.in_(("refund", "refund_reversal")), table.attempt_id.in_(facts.attempts))
         .group_by(table.attempt_id)
     )
     for attempt_id, refunded_minor in await session.execute(refunds):

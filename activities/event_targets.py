@@ -109,7 +109,8 @@ def judge(due: DueEvent, facts: EventFacts, moment: datetime) -> Verdict:
     if _says_nothing(event):
         return Disposition.NOTHING_NEW
     target = find_target(event, facts)
-    if event.money_back and (target is None or target.purchase_id is None):
+    for_the_books = event.failed_refund is not None or target is None or target.purchase_id is None
+    if event.money_back and for_the_books:
         # It asks nothing of the subscription: its books follow, whether it lives or has ended. And who is
         # meant may not be seen here: a provider names a refunded invoice by its payment alone.
         known = target is not None and is_nothing_new(event, target, facts)

@@ -18,12 +18,14 @@ from activities.money_seen import (
     invoice_paid_by,
     object_of_capture,
     object_of_event,
+    object_of_refund,
     read,
     read_totals,
     said_by,
 )
 from activities.provider_calls import heartbeat, retryable, server_time
 from activities.refund_book import FAILED, PENDING, SUCCEEDED, RefundBook, lock_invoice
+from activities.refund_reversals import FailedLater, failed_later, reverse
 from activities.signatures.money import MoneyCalls, MoneyFollowed, MoneyNews
 from models.commands import InboxEvent, RefundInput, RefundResult
 from models.ids import our_id
@@ -34,8 +36,9 @@ from models.storage.tables import Invoice, Payment, Refund, WebhookEvent
 from providers.protocol import FailureKind, PaymentProvider, ProviderFailure, RefundDraft
 from providers.registry import ProviderRegistry
 
-REFUNDED, UNAPPLIED, NOTHING_NEW, NOT_OURS = (
+REFUNDED, REVERSED, UNAPPLIED, NOTHING_NEW, NOT_OURS = (
     "refunded",
+    "refund_reversed",
     "unapplied_money",
     "nothing_new",
     "not_ours",
@@ -178,8 +181,11 @@ class MoneyActivities(MoneyCalls):
         refunds: list[RefundInput] = []
         for event in news.events:
             seen = await self._look(provider, event)
+            failed = []
+            if seen is not None and seen.captures:
+                failed = await failed_later(self._sessions, provider, event.event, seen)
             async with self._sessions.begin() as session:
-                disposition = await self._book(session, news, event, seen, refunds)
+                disposition = await self._book(session, news, event, seen, refunds, failed)
                 await _acknowledge(session, event, disposition, news)
         return MoneyFollowed(refunds=refunds)
 
@@ -187,7 +193,7 @@ class MoneyActivities(MoneyCalls):
         """The totals of what the event is about; its own word where the provider cannot be asked."""
         event = inbox.event
         async with self._sessions() as session:
-            where = await object_of_event(session, inbox)
+            where = await object_of_refund(session, event) or await object_of_event(session, inbox)
         if where is None and event.provider_payment_id is not None:
             invoice_id = await invoice_paid_by(provider, event.provider_payment_id)
             where = MoneyObject(invoice_id, by_hand=False) if invoice_id else None
@@ -202,6 +208,7 @@ class MoneyActivities(MoneyCalls):
         inbox: InboxEvent,
         seen: MoneySeen | None,
         refunds: list[RefundInput],
+        failed: list[FailedLater],
     ) -> str:
         event, disposition = inbox.event, NOTHING_NEW
         owner = our_id(event.subscription_id)
@@ -220,7 +227,10 @@ class MoneyActivities(MoneyCalls):
             return await _behind(session, inbox, seen, news)
         invoice = await lock_invoice(session, captures[0].invoice_id)
         book = RefundBook(session, invoice, news.at)
-        if await book.seen(captures, seen.amount_refunded_minor):
+        rows = {one.refund_id: await session.get_one(Refund, one.refund_id) for one in failed}
+        if await reverse(book, failed, rows):
+            disposition = REVERSED
+        elif await book.seen(captures, seen.amount_refunded_minor):
             disposition = REFUNDED
         return disposition
 

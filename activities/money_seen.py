@@ -11,10 +11,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from activities.provider_calls import retryable
 from models.commands import InboxEvent
+from models.events import ProviderEvent
 from models.ids import our_id
 from models.outcomes import Instrument
 from models.snapshots import Capture
-from models.storage.tables import ChargeAttempt, Invoice, Payment
+from models.storage.tables import ChargeAttempt, Invoice, Payment, Refund
 from providers.protocol import FailureKind, PaymentProvider, ProviderFailure
 
 BY_HAND = frozenset({Instrument.OXXO, Instrument.SPEI, Instrument.CHECKOUT})
@@ -97,6 +98,20 @@ async def object_of_capture(session: AsyncSession, payment_id: UUID) -> MoneyObj
 def _by_hand(attempt: ChargeAttempt) -> MoneyObject | None:
     object_id = attempt.provider_object_id
     return None if object_id is None else MoneyObject(object_id, by_hand=True)
+
+
+async def object_of_refund(session: AsyncSession, event: ProviderEvent) -> MoneyObject | None:
+    """What a refund of ours that the event names was taken from."""
+    if event.failed_refund is None:
+        return None
+    capture_id = await session.scalar(
+        select(Refund.payment_id).where(
+            Refund.provider == event.provider,
+            Refund.account == event.account,
+            Refund.provider_refund_id == event.failed_refund.provider_refund_id,
+        )
+    )
+    return None if capture_id is None else await object_of_capture(session, capture_id)
 
 
 async def object_of_event(session: AsyncSession, inbox: InboxEvent) -> MoneyObject | None:

@@ -44,6 +44,17 @@ async def give_back_purchase(
     await _tell("purchase.refunded", session, purchase, refund, at)
 
 
+async def take_back_purchase(session: AsyncSession, invoice: Invoice, at: datetime) -> None:
+    """A refund in full came back: it is paid. Benefits that went with the refund stay gone: a person says."""
+    locked = select(Purchase).where(Purchase.id == invoice.purchase_id).with_for_update()
+    purchase = (await session.scalars(locked)).one()
+    if invoice.status == InvoiceStatus.PAID and purchase.status == PurchaseStatus.REFUNDED:
+        purchase.status = PurchaseStatus.PAID
+    purchase.version += 1
+    purchase.updated_at = at
+    await session.flush()
+
+
 async def _withdraw_entitlements(session: AsyncSession, purchase: Purchase, at: datetime) -> None:
     """What was paid for, and was never given by anybody, is owed no longer."""
     await session.execute(

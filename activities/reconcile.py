@@ -352,6 +352,9 @@ async def _is_found(session: AsyncSession, run: ReconciliationRun, listed: Liste
     return await session.scalar(select(finding.id).where(*mine).limit(1)) is not None
 
 
+MONEY_BACK = frozenset({Drift.REFUND_NOT_BOOKED, Drift.REFUND_UNKNOWN_THERE})
+
+
 async def _tell_owner(
     session: AsyncSession, run: ReconciliationRun, listed: Listed, difference: Difference
 ) -> UUID:
@@ -361,7 +364,7 @@ async def _tell_owner(
         update={
             "provider_event_id": name,
             # Another way leads there: the totals are read, and the ledger of refunds follows.
-            "money_back": difference.drift is Drift.REFUND_NOT_BOOKED,
+            "money_back": difference.drift in MONEY_BACK,
         }
     )
     id_ = derived_id(run.id, name, run.started_at)

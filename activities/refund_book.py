@@ -17,7 +17,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from activities.outbox import tell
-from activities.purchase_end import give_back_purchase
+from activities.purchase_end import give_back_purchase, take_back_purchase
 from models.ids import derived_id
 from models.outcomes import ProviderName
 from models.projections import OutboundProjection
@@ -34,7 +34,7 @@ from models.storage.tables import (
 )
 
 PENDING, SUCCEEDED, FAILED = "pending", "succeeded", "failed"
-CAPTURE, REFUND = "capture", "refund"
+CAPTURE, REFUND, REVERSAL = "capture", "refund", "refund_reversal"
 REASON_MAX = 200
 
 
@@ -150,6 +150,24 @@ class RefundBook:
         self._audit(refund.actor, "refund.failed", {"refund_id": str(refund.id), "code": code})
         await self._tell("refund.failed", refund, failure_code=code)
 
+    async def reversed(self, refund: Refund, code: str) -> None:
+        """It had moved and came back: the invoice is paid again, and the money is free to go another way."""
+        before = self._invoice.status
+        refund.status, refund.failure_code, refund.updated_at = FAILED, code, self._at
+        await self._session.flush()
+        back = await self._write_movement(refund, REVERSAL, refund.provider_refund_id or "")
+        self._invoice.amount_refunded_minor -= back
+        less = self._invoice.amount_refunded_minor < self._invoice.amount_paid_minor
+        if before == InvoiceStatus.REFUNDED and less:
+            self._invoice.status = InvoiceStatus.PAID
+        await self._session.flush()
+        if self._invoice.purchase_id is not None:
+            await take_back_purchase(self._session, self._invoice, self._at)
+        after = {"refund_id": str(refund.id), "code": code, "invoice_status": self._invoice.status}
+        actor = f"provider:{refund.provider}"
+        self._audit(actor, "refund.reversed", after, before={"invoice_status": before})
+        await self._tell("refund.failed", refund, failure_code=code)
+
     async def seen(
         self, captures: Sequence[Payment], total_minor: int, *, but: UUID | None = None
     ) -> int:
@@ -177,6 +195,7 @@ class RefundBook:
         for balance, part in parts:
             capture = rows[balance.payment_id][0]
             name = f"{capture.provider_charge_id}:refunded:{total_minor}"
+            name += await self._again(capture)
             refund = reservation(
                 self._invoice,
                 capture,
@@ -193,7 +212,22 @@ class RefundBook:
             await self._moved(refund, name)
         return new
 
+    async def _again(self, capture: Payment) -> str:
+        """What tells a total from the same total before a refund came back."""
+        came_back = await self._session.scalar(
+            select(func.count()).where(
+                Payment.kind == REVERSAL, Payment.invoice_id == capture.invoice_id
+            )
+        )
+        return f":{came_back}" if came_back else ""
+
     async def _moved(self, refund: Refund, provider_refund_id: str) -> None:
+        await self._give_back(
+            refund, await self._write_movement(refund, REFUND, provider_refund_id)
+        )
+
+    async def _write_movement(self, refund: Refund, kind: str, provider_refund_id: str) -> int:
+        """How much of it is the invoice's, in minor units."""
         [(capture, balance)] = await balances(self._session, Payment.id == refund.payment_id)
         settled = await self._settled_before(refund)
         applied = balance.applied_part(settled, refund.amount_minor)
@@ -208,7 +242,7 @@ class RefundBook:
                 provider=capture.provider,
                 account=capture.account,
                 provider_charge_id=provider_refund_id,
-                kind=REFUND,
+                kind=kind,
                 amount_minor=refund.amount_minor,
                 applied_minor=applied,
                 currency=capture.currency,
@@ -216,7 +250,7 @@ class RefundBook:
                 recorded_at=self._at,
             )
         )
-        await self._give_back(refund, applied)
+        return applied
 
     async def _settled_before(self, refund: Refund) -> int:
         total = await self._session.scalar(
@@ -242,7 +276,9 @@ class RefundBook:
         self._audit(refund.actor, "payment.refunded", {**after, "invoice_status": invoice.status})
         await self._tell("invoice.refunded", refund)
 
-    def _audit(self, actor: str, action: str, after: dict[str, Any]) -> None:
+    def _audit(
+        self, actor: str, action: str, after: dict[str, Any], before: dict[str, Any] | None = None
+    ) -> None:
         self._session.add(
             AuditEntry(
                 application_id=self._invoice.application_id,
@@ -251,7 +287,7 @@ class RefundBook:
                 version=0,
                 actor=actor,
                 action=action,
-                before={},
+                before=before or {},
                 after=after,
                 at=self._at,
             )

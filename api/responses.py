@@ -252,8 +252,8 @@ class AttemptView(_View):
 
 
 class PaymentView(_View):
-    """`kind`: capture, refund, dispute, dispute_reversal, or out_of_band (an operator's booking: `provider`
-    is null). What `applied_minor` leaves of `amount_minor` is unapplied money."""
+    """`kind`: capture, refund, refund_reversal, dispute, dispute_reversal, or out_of_band (an operator's
+    booking: `provider` is null). What `applied_minor` leaves of `amount_minor` is unapplied money."""
 
     id: UUID
     attempt_id: UUID | None

@@ -249,6 +249,10 @@ def _of_refund(row: Payment, amount: str) -> str:
     return f"{amount} went back to the customer by {row.provider}."
 
 
+def _of_refund_reversal(row: Payment, amount: str) -> str:
+    return f"{amount} came back from {row.provider}: the refund failed after it had gone."
+
+
 def _of_dispute(row: Payment, amount: str) -> str:
     return f"{amount} was taken back through the customer's bank."
 
@@ -265,6 +269,7 @@ _PAYMENT_SENTENCES: dict[str, Callable[[Payment, str], str]] = {
     "capture": _of_capture,
     OUT_OF_BAND: _of_outside,
     "refund": _of_refund,
+    "refund_reversal": _of_refund_reversal,
     "dispute": _of_dispute,
     "dispute_reversal": _of_dispute_reversal,
 }

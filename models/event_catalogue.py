@@ -266,14 +266,14 @@ _MONEY_BACK = (
     ),
     _of_subscription(
         "refund.failed",
-        "the provider refuses a refund",
+        "the provider refuses a refund, or one that had gone came back: `invoice_status` is what holds now",
         **_REFUND,
         invoice_status="paid",
         failure_code="insufficient_funds",
     ),
     _of_purchase(
         "refund.failed",
-        "the provider refuses a refund",
+        "the provider refuses a refund, or one that had gone came back: `invoice_status` is what holds now",
         optional=("status",),
         **_REFUND,
         invoice_status="paid",

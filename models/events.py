@@ -12,6 +12,7 @@ from models.snapshots import (
     GrantSnapshot,
     InvoiceSnapshot,
     PaymentSnapshot,
+    RefundSnapshot,
     SubscriptionSnapshot,
 )
 
@@ -56,3 +57,4 @@ class ProviderEvent(BaseModel):
     subscription: SubscriptionSnapshot | None = None
     grant: GrantSnapshot | None = None
     dispute: DisputeSnapshot | None = None
+    failed_refund: RefundSnapshot | None = None  # It failed, perhaps after it had succeeded.

@@ -66,6 +66,7 @@ REPAIRABLE = frozenset(
     {
         Drift.MONEY_NOT_BOOKED,
         Drift.REFUND_NOT_BOOKED,
+        Drift.REFUND_UNKNOWN_THERE,
         Drift.ENDED_AT_PROVIDER,
         Drift.SUBSCRIPTION_DIFFERS,
         Drift.INVOICE_DIFFERS,

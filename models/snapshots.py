@@ -139,6 +139,7 @@ class RefundSnapshot(_Snapshot):
     status: str  # pending | succeeded | failed
     amount_minor: int
     currency: str
+    failure_code: str | None = None  # The provider's own word, once it failed.
 
 
 class DisputeStatus(StrEnum):

@@ -469,6 +469,9 @@ class PaymentProvider(Protocol):
 
     async def refund(self, draft: RefundDraft) -> RefundSnapshot: ...
 
+    async def get_refund(self, provider_payment_id: str, provider_refund_id: str) -> RefundSnapshot:
+        """As it is now: one that has succeeded may fail later, and its money is then ours again."""
+
     async def get_dispute(self, seen: DisputeSnapshot) -> DisputeSnapshot:
         """The dispute as it stands now, and by what our books may know its payment. A provider that
         cannot be asked leaves it as it was seen."""

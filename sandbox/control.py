@@ -18,6 +18,7 @@ DISPUTE_OUTCOMES = frozenset({"won", "lost"})
 NOT_FOUND_BY_ACT = {
     "dispute": "no card payment of this id was made",
     "close_dispute": "no disputed card payment has this id",
+    "fail_refund": "no refund that could fail has this id",
 }
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -37,6 +38,9 @@ class Simulator(Protocol):
 
     async def close_dispute(self, reference: str, outcome: str) -> dict[str, Any]:
         """The bank decides the open dispute of this payment."""
+
+    async def fail_refund(self, reference: str) -> dict[str, Any]:
+        """The bank sends back a refund that was called done."""
 
     async def renew(self, provider_subscription_id: str, outcome: str) -> dict[str, Any]:
         """The provider's clock bills the next period (or retries the open invoice) now."""
@@ -58,6 +62,7 @@ class Control:
             Route("/payments/{reference}/dispute", self.dispute, methods=["POST"]),
             Route("/payments/{reference}/dispute/close", self.close_dispute, methods=["POST"]),
             Route("/subscriptions/{provider}/{id}/renew", self.renew, methods=["POST"]),
+            Route("/refunds/{reference}/fail", self.fail_refund, methods=["POST"]),
             Route("/charges", self.charges, methods=["GET"]),
             Route("/clock", self.clock, methods=["GET", "POST"]),
             Route("/reset", self.reset, methods=["POST"]),
@@ -117,6 +122,10 @@ class Control:
         if outcome not in DISPUTE_OUTCOMES:
             return _refusal(422, "outcome is won or lost")
         return await self._by_reference(request, "close_dispute", outcome)
+
+    async def fail_refund(self, request: Request) -> Response:
+        """One that has succeeded: the bank sends the money back."""
+        return await self._by_reference(request, "fail_refund")
 
     async def renew(self, request: Request) -> Response:
         simulator = self.simulators.get(request.path_params["provider"])

@@ -18,6 +18,7 @@ PAID = "paid"
 OPEN = "pending"
 DEAD = frozenset({"expired", "canceled", "declined"})
 REFUNDED = "succeeded"
+CAME_IN = frozenset({"capture", "refund_reversal"})
 
 
 class StepFailed(Exception):
@@ -130,7 +131,7 @@ def _invoice_complaints(account: Account, currency: str) -> Iterable[str]:
         name = f"invoice {invoice.id}"
         kept = invoice.amount_paid_minor - invoice.amount_refunded_minor
         ledger = sum(
-            p.amount_minor if p.kind == "capture" else -p.amount_minor for p in invoice.payments
+            p.amount_minor if p.kind in CAME_IN else -p.amount_minor for p in invoice.payments
         )
         if ledger != kept:
             found = f"its payments come to {_money(ledger, currency)}"

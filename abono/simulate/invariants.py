@@ -28,9 +28,9 @@ from workflows.purchase import PurchaseWorkflow
 from workflows.subscription import SubscriptionWorkflow
 
 # Of the sandbox's movements and of our payments; what is not among them takes money away.
-RECEIVES = frozenset({"charge", "capture", "dispute_reversal"})
+RECEIVES = frozenset({"charge", "capture", "dispute_reversal", "refund_reversal"})
 # What an operator booked by hand is in no provider's book, but it pays its invoice all the same.
-COUNTED = frozenset({"capture", "refund", "out_of_band"})
+COUNTED = frozenset({"capture", "refund", "refund_reversal", "out_of_band"})
 RECEIVED = frozenset({"paid", "succeeded"})
 # Money that comes or goes after the end of a purchase's workflow changes its row alone.
 AFTER_THE_END = (PurchaseStatus.PAID, PurchaseStatus.REFUNDED)
@@ -133,8 +133,11 @@ async def _every_minor_unit_is_in_one_place(
         within = all(one.refunded_minor + one.credited_minor <= one.amount_minor for one in mine)
         hold(within, f"invariant 2: more than was paid went back of invoice {invoice.id}")
     moved = {(r.provider, r.provider_refund_id) for r in refunds if r.status == "succeeded"}
-    written = {(p.provider, p.provider_charge_id) for p in payments if p.kind == "refund"}
-    hold(moved == written, "invariant 2: refunds and their movements differ")
+    written, came_back = (
+        {(p.provider, p.provider_charge_id) for p in payments if p.kind == kind}
+        for kind in ("refund", "refund_reversal")
+    )
+    hold(moved == written - came_back, "invariant 2: refunds and their movements differ")
     for row in await world.all(select(Subscription)):
         credit = sum(one.amount_minor for one in credits if one.subscription_id == row.id)
         hold(row.credit_minor == credit, f"invariant 5: credit of {row.id}")

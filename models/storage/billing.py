@@ -212,7 +212,9 @@ class Payment(Base):
     provider: Mapped[str | None]
     account: Mapped[str]
     provider_charge_id: Mapped[str]
-    kind: Mapped[str]  # capture | out_of_band | refund | dispute | dispute_reversal
+    kind: Mapped[
+        str
+    ]  # capture | out_of_band | refund | refund_reversal | dispute | dispute_reversal
     amount_minor: Mapped[int]
     applied_minor: Mapped[int]
     currency: Mapped[str]

@@ -291,6 +291,14 @@ class ConektaProvider(NoPlanChange, NoCheckout, NoBenefits, NoBrowserSetup, NoDi
             raise failures.unreadable("orders.refund", "the order does not list the new refund")
         return mapping.refund_snapshot(after, made, draft.amount_minor)
 
+    async def get_refund(self, provider_payment_id: str, provider_refund_id: str) -> RefundSnapshot:
+        order = await read_order(self._client, provider_payment_id)
+        for refund in order.refund_list:
+            if refund.id == provider_refund_id:
+                return mapping.refund_snapshot(order, [refund], -refund.amount)
+        message = "the order lists no such refund"
+        raise ProviderFailure(FailureKind.NOT_FOUND, message, code="not_found")
+
     async def _find_order(self, draft: PaymentDraft) -> str | None:
         """The order of an earlier try. There is no filter for metadata, so we look through the time."""
         since = int(draft.created_at.timestamp()) - CLOCK_SKEW_SECONDS

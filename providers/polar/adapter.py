@@ -150,6 +150,9 @@ class PolarProvider(NoPlanChange, NoBrowserSetup, NoInstrumentChange, NoDisputeA
     async def refund(self, draft: RefundDraft) -> RefundSnapshot:
         return await self._payments.refund(draft)
 
+    async def get_refund(self, provider_payment_id: str, provider_refund_id: str) -> RefundSnapshot:
+        return await self._payments.get_refund(provider_payment_id, provider_refund_id)
+
     # Benefits.
 
     async def grant_benefit(self, draft: GrantDraft, *, retry: bool = False) -> GrantSnapshot:

@@ -315,7 +315,7 @@ def subscription_snapshot(
     )
 
 
-def refund_snapshot(refund: PolarRefund, provider_payment_id: str) -> RefundSnapshot:
+def refund_snapshot(refund: PolarRefund, provider_payment_id: str | None) -> RefundSnapshot:
     return RefundSnapshot(
         provider=ProviderName.POLAR,
         provider_refund_id=refund.id,

@@ -142,13 +142,24 @@ class Payments:
             raise failures.rejected("nothing was paid that could be paid back", "not_paid")
         return sorted(paid, key=lambda order: (order.created_at, order.id), reverse=True)
 
+    async def get_refund(self, payment_id: str, provider_refund_id: str) -> RefundSnapshot:
+        """Polar reads no refund by its id: those of the order are listed."""
+        for order in await self._paid_orders(payment_id):
+            for refund in await self._refunds_of(order.id):
+                if refund.id == provider_refund_id:
+                    return mapping.refund_snapshot(refund, payment_id)
+        raise failures.rejected("its orders list no such refund", "not_found")
+
     async def _refund_made_before(self, order_id: str, refund_id: str) -> PolarRefund | None:
+        refunds = await self._refunds_of(order_id)
+        return next((r for r in refunds if r.reference("refund_id") == refund_id), None)
+
+    async def _refunds_of(self, order_id: str) -> list[PolarRefund]:
         bodies = await self._client.pages(
             "refunds.list",
             lambda sdk, page: sdk.refunds.list(order_id=order_id, page=page, limit=PAGE_SIZE),
         )
-        refunds = mapping.read_all(PolarRefund, "refunds.list", bodies)
-        return next((r for r in refunds if r.reference("refund_id") == refund_id), None)
+        return mapping.read_all(PolarRefund, "refunds.list", bodies)
 
 
 def _checkout_params(draft: CheckoutDraft, product_id: str) -> CheckoutCreate:

@@ -24,7 +24,14 @@ from models.outcomes import ProviderName
 from models.snapshots import PaymentStatus
 from providers.polar import mapping
 from providers.polar.grants import GRANT_REFERENCE
-from providers.polar.mapping import PolarCheckout, PolarGrant, PolarOrder, PolarSubscription, Time
+from providers.polar.mapping import (
+    PolarCheckout,
+    PolarGrant,
+    PolarOrder,
+    PolarRefund,
+    PolarSubscription,
+    Time,
+)
 from providers.protocol import ProviderFailure, WebhookMalformed, WebhookRejected
 
 ID_HEADER = "webhook-id"
@@ -81,7 +88,7 @@ class WebhookReader:
             event_type=envelope.type,
             occurred_at=envelope.timestamp or datetime.now(UTC),
             livemode=self._livemode,
-            money_back=envelope.type == "order.refunded",
+            money_back=envelope.type == "order.refunded" or "failed_refund" in facts,
             **facts,
         )
 
@@ -148,7 +155,18 @@ def _translate(envelope: _Envelope) -> Facts:
         return about_subscription(mapping.read(PolarSubscription, "webhook", envelope.data))
     if family == "benefit_grant":
         return _about_grant(mapping.read(PolarGrant, "webhook", envelope.data))
+    if family == "refund":
+        return _about_refund(mapping.read(PolarRefund, "webhook", envelope.data))
     return {"kind": EventKind.IGNORED}
+
+
+def _about_refund(refund: PolarRefund) -> Facts:
+    """Only a failure is news: of what went back the order tells. It names its order and not the page, so
+    our own row says what it was taken from."""
+    snapshot = mapping.refund_snapshot(refund, None)
+    if snapshot.status != "failed":
+        return {"kind": EventKind.IGNORED}
+    return {"kind": EventKind.LOOK, "failed_refund": snapshot}
 
 
 def about_order(order: PolarOrder) -> Facts:

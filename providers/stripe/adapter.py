@@ -342,6 +342,9 @@ class StripeProvider(NoBenefits):
             return await self._checkouts.refund(draft)
         return await self._payments.refund(draft)
 
+    async def get_refund(self, provider_payment_id: str, provider_refund_id: str) -> RefundSnapshot:
+        return await self._payments.get_refund(provider_refund_id)
+
     async def ensure_product(
         self, draft: ProductDraft, *, retry: bool = False, replaces: str | None = None
     ) -> str:

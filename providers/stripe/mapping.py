@@ -255,6 +255,7 @@ def refund(found: stripe.Refund) -> RefundSnapshot:
         status=_REFUND_STATUS[str(found.status)],
         amount_minor=from_stripe(found.amount, currency),
         currency=currency,
+        failure_code=getattr(found, "failure_reason", None),
     )
 
 

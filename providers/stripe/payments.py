@@ -112,7 +112,7 @@ class Payments:
         """`provider_payment_id` may be an intent, a charge, or an invoice (whose payment is looked
         up: an invoice's money is known to the engine by the invoice's id)."""
         if draft.provider_refund_id is not None:
-            return await self._get_refund(draft.provider_refund_id)
+            return await self.get_refund(draft.provider_refund_id)
         params: RefundCreateParams = {
             "amount": to_stripe(draft.amount_minor, draft.currency),
             "reason": "requested_by_customer",
@@ -138,7 +138,7 @@ class Payments:
                 raise unsupported(NO_CASH_REFUND, target) from None
             raise
 
-    async def _get_refund(self, refund_id: str) -> RefundSnapshot:
+    async def get_refund(self, refund_id: str) -> RefundSnapshot:
         with calling(refund_id):
             return mapping.refund(await self._v1.refunds.retrieve_async(refund_id))
 

@@ -137,14 +137,23 @@ def _money_may_have_moved(event_type: str) -> bool:
     return event_type not in {"payment_intent.created", "payment_intent.requires_action"}
 
 
+# After it had succeeded, too: a closed account sends the money back days later.
+_FAILED_REFUNDS = frozenset({"failed", "canceled"})
+
+
 def _money_back(event: stripe.Event) -> Facts:
     """A refund: what is left of the payment has to be read."""
     found: object = event.data.object
     is_charge = getattr(found, "object", None) == "charge"
     metadata = getattr(found, "metadata", None) if is_charge else None
+    failed = getattr(found, "status", None) in _FAILED_REFUNDS
+    is_refund = getattr(found, "object", None) == "refund"
     intent_id = mapping.reference(getattr(found, "payment_intent", None))
     return {
         "kind": EventKind.LOOK,
+        "failed_refund": mapping.refund(cast(stripe.Refund, found))
+        if is_refund and failed
+        else None,
         "money_back": not event.type.startswith("charge.dispute."),
         "attempt_id": mapping.our(metadata, "attempt_id"),
         "subscription_id": mapping.our(metadata, "subscription_id"),
@@ -188,5 +197,6 @@ _TRANSLATORS: tuple[tuple[str, Callable[[stripe.Event], Facts]], ...] = (
     ("checkout.session.", _session),
     ("charge.refunded", _money_back),
     ("charge.dispute.", _dispute),
+    ("charge.refund.", _money_back),
     ("refund.", _money_back),
 )

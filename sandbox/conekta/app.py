@@ -100,6 +100,10 @@ class ConektaSimulator:
         """Let a slip or a CLABE (and the alternatives beside it) run out now."""
         return self.payments.expire(reference)
 
+    async def fail_refund(self, reference: str) -> dict[str, Any]:
+        """Conekta documents no refund that fails after it was made."""
+        raise KeyError(reference)
+
     async def dispute(self, reference: str, outcome: str | None) -> dict[str, Any]:
         return self.chargebacks.open(reference, outcome)
 

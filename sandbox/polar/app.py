@@ -58,6 +58,9 @@ class PolarSimulator:
         """Let the page with this id run out now."""
         return self.checkouts.expire(reference)
 
+    async def fail_refund(self, reference: str) -> dict[str, Any]:
+        return self.orders.fail_refund(reference)
+
     async def dispute(self, reference: str, _outcome: str | None) -> dict[str, Any]:
         """Polar is the seller: it bears disputes itself and sends the merchant no event of them."""
         raise KeyError(reference)

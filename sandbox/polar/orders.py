@@ -178,6 +178,22 @@ class Orders:
             self.grants.source_ended(order, "order_id")
         return refund
 
+    def fail_refund(self, refund_id: str) -> Json:
+        """The money comes back to us, days after the refund was called done."""
+        refund = self.world.all("refunds")[refund_id]
+        if refund["status"] == "succeeded":
+            order = self.world.all("orders")[refund["order_id"]]
+            refund["status"] = "failed"
+            order["refunded_amount"] -= refund["amount"]
+            order["refunded_tax_amount"] -= refund["tax_amount"]
+            order["status"] = "partially_refunded" if order["refunded_amount"] else "paid"
+            self.world.touch(refund)
+            self.world.touch(order)
+            self.world.book(order, "refund", refund["amount"], "declined", refund_id)
+            self.world.emit("refund.updated", refund)
+            self.tell("order.updated", order)
+        return {"refund": refund_id, "status": refund["status"]}
+
 
 def _item(now: str, product: Json, price: Json, amounts: Json, subscription: Json | None) -> Json:
     start, end = (None, None)

@@ -125,6 +125,9 @@ class StripeSimulator:
         self.world.origin = Origin()
         return self.subscriptions.renew(provider_subscription_id, outcome)
 
+    async def fail_refund(self, reference: str) -> dict[str, Any]:
+        return self.refunds.fail(reference)
+
     async def dispute(self, reference: str, outcome: str | None) -> dict[str, Any]:
         self.world.origin = Origin()
         return self.disputes.open(reference, outcome)

@@ -59,6 +59,14 @@ class Refunds:
         card = card_of(method.get("_token", "")) if method is not None else None
         return card.refund if card is not None else "succeeded"
 
+    def fail(self, refund: str) -> Object:
+        """The bank sends back what it could not place, days after it was called done."""
+        found = self.world.all("refunds")[refund]
+        if found["status"] == "succeeded":
+            self._settle(found, "failed")
+            self.world.emit("charge.refund.updated", found)
+        return {"refund": found["id"], "status": found["status"]}
+
     def _settle(self, refund: Object, status: str) -> None:
         refund["status"] = status
         charge = self.world.get("charges", refund["charge"])

@@ -214,6 +214,10 @@ TITLES: list[tuple[sentences.TimelineEntry, str]] = [
         "199.00 MXN went back to the customer by conekta.",
     ),
     (
+        sentences.of_payment(payment("refund_reversal")),
+        "199.00 MXN came back from conekta: the refund failed after it had gone.",
+    ),
+    (
         sentences.of_payment(payment("dispute")),
         "199.00 MXN was taken back through the customer's bank.",
     ),

@@ -11,7 +11,7 @@ from abono.simulate.invariants import check_invariants
 from abono.simulate.world import World
 from models.commands import TASK_QUEUE, Cancel
 from models.outcomes import Instrument
-from models.storage.tables import OutboundEvent, Payment, Refund
+from models.storage.tables import AuditEntry, OutboundEvent, Payment, Refund
 from models.subscription import SubscriptionTerms
 from sandbox.faults import Fault, FaultMode
 from tests.support.books import invoices_of
@@ -103,6 +103,46 @@ async def test_a_refund_at_the_dashboard_is_booked_once(world: World, wallet: Wa
     )
     [invoice] = await invoices_of(world, terms)
     assert (invoice.status, invoice.amount_refunded_minor) == ("refunded", 1900)
+    await check_invariants(world)
+
+
+async def test_a_refund_that_comes_back_days_later_is_taken_back_in_the_books(
+    world: World,
+) -> None:
+    """Ours in full after one at the dashboard: each fails, and the invoice is paid as if none had been."""
+    terms = await holder(world, AUSTIN.good)
+    await world.open(terms)
+    [capture] = await captures_of(world, terms.subscription_id)
+    [invoice] = await invoices_of(world, terms)
+    assert invoice.provider_invoice_id is not None
+    await refund_elsewhere(world, "stripe", invoice.provider_invoice_id, 500)
+    await follow(world, told(world, "stripe", *BACK_TYPES["stripe"]))
+    assert (await refund(world, capture, 1400)).status == "succeeded"
+    assert [i.status for i in await invoices_of(world, terms)] == ["refunded"]
+    theirs, ours = list(world.core.collection("stripe", "refunds"))
+    for refund_id, left in ((ours, 500), (theirs, 0)):
+        await world.sandbox.state.stripe.fail_refund(refund_id)
+        for _ in range(2):
+            await follow(world, told(world, "stripe", "refund.failed", "charge.refund.updated"))
+        [invoice] = await invoices_of(world, terms)
+        assert (invoice.status, invoice.amount_refunded_minor) == ("paid", left)
+        await check_invariants(world)
+    rows = await world.all(select(Refund))
+    assert {(row.status, row.failure_code) for row in rows} == {
+        ("failed", "expired_or_canceled_card")
+    }
+    said = await events_of(world, "refund.failed")
+    assert [(one["amount_minor"], one["invoice_status"]) for one in said] == [
+        (1400, "paid"),
+        (500, "paid"),
+    ]
+    audited = select(AuditEntry.action).where(AuditEntry.action == "refund.reversed")
+    assert len(await world.all(audited)) == 2
+    assert invoice.provider_invoice_id is not None
+    # The same total again is another refund, and all of it may go back.
+    await refund_elsewhere(world, "stripe", invoice.provider_invoice_id, 500)
+    await follow(world, told(world, "stripe", *BACK_TYPES["stripe"]))
+    assert (await refund(world, capture, 1400)).status == "succeeded"
     await check_invariants(world)
 
 

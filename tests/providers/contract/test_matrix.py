@@ -28,6 +28,7 @@ EVERYBODYS_METHODS = {
     "get_dispute",
     "get_invoice",
     "get_payment",
+    "get_refund",
     "get_subscription",
     "parse_webhook",
 }

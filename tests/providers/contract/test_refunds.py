@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from models.outcomes import Instrument, OutcomeClass
+from models.outcomes import Instrument, OutcomeClass, ProviderName
 from providers.protocol import Capability, FailureKind
 from tests.providers.contract.bench import AMOUNT_MINOR, Bench, unknown_id
 from tests.providers.contract.failing import failure_of
+from tests.providers.contract.profiles import encoded
 
 pytestmark = pytest.mark.needs(Capability.REFUND)
 
@@ -97,3 +98,29 @@ async def test_cash_is_paid_back(bench: Bench) -> None:
     await bench.pay(slip)
     await bench.provider.refund(bench.refund_draft(slip.provider_payment_id))
     assert await bench.refunds() == [AMOUNT_MINOR]
+
+
+async def test_a_refund_can_be_read_until_it_fails(bench: Bench) -> None:
+    """Days after it was called done the bank may send the money back: then it is ours again."""
+    paid = await bench.refundable()
+    made = await bench.provider.refund(bench.refund_draft(paid.provider_payment_id))
+    ids = (paid.provider_payment_id, made.provider_refund_id)
+    assert (await bench.provider.get_refund(*ids)).status == "succeeded"
+    failure = await failure_of(bench, bench.provider.get_refund(ids[0], unknown_id("re")))
+    assert failure.kind in {FailureKind.NOT_FOUND, FailureKind.REJECTED}
+    if bench.name is ProviderName.CONEKTA:
+        return  # It documents no refund that fails after it was made.
+    await bench.control(f"refunds/{made.provider_refund_id}/fail")
+    found = await bench.provider.get_refund(*ids)
+    assert (found.status, found.amount_minor) == ("failed", AMOUNT_MINOR)
+    after = await bench.provider.get_payment(paid.provider_payment_id)
+    assert (after.amount_refunded_minor, after.captures) == (0, paid.captures)
+    scheme = bench.profile.schemes[0]
+    reader = bench.adapter({scheme.setting: scheme.configured(["new"])})
+    told = set()
+    for number, body in enumerate(bench.events()):
+        raw = encoded(body)
+        event = reader.parse_webhook(raw, scheme.sign(raw, "new", f"evt_{number}", 0))
+        if event.failed_refund is not None and event.money_back:
+            told.add(event.failed_refund.provider_refund_id)
+    assert told == {made.provider_refund_id}
