@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from datetime import timedelta
 
 import uvicorn
 import uvloop
-from fastapi import FastAPI
+from starlette.types import ASGIApp
+from temporalio.client import Interceptor
 
 from abono.settings import Settings
-from abono.wiring import build_providers, connect_temporal
+from abono.wiring import begin_tracing, build_providers, connect_temporal
 from api.app import create_app
 from api.context import ApiContext, Retention
 from api.outbound.sender import Sender
@@ -35,10 +37,15 @@ def run(settings: Settings) -> None:
 
 
 async def _serve(settings: Settings) -> None:
-    await uvicorn.Server(server_config(settings, create_app(await make_context(settings)))).serve()
+    tracing = begin_tracing(settings, "abono-api")
+    try:
+        app = create_app(await make_context(settings, tracing.interceptors))
+        await uvicorn.Server(server_config(settings, tracing.around(app))).serve()
+    finally:
+        await tracing.aclose()
 
 
-def server_config(settings: Settings, app: FastAPI) -> uvicorn.Config:
+def server_config(settings: Settings, app: ASGIApp) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         host=settings.api_host,
@@ -52,7 +59,7 @@ def server_config(settings: Settings, app: FastAPI) -> uvicorn.Config:
     )
 
 
-async def make_context(settings: Settings) -> ApiContext:
+async def make_context(settings: Settings, interceptors: Sequence[Interceptor] = ()) -> ApiContext:
     """The context that these settings describe; neither PostgreSQL nor Temporal has to be there."""
     engine = make_engine(settings.sqlalchemy_url, pool_size=settings.database_pool_size)
     providers = build_providers(settings)
@@ -60,7 +67,7 @@ async def make_context(settings: Settings) -> ApiContext:
     sender = Sender(allow_private=settings.outbound_allow_private)
     return ApiContext(
         sessions=make_sessions(engine),
-        temporal=await connect_temporal(settings, lazy=True),
+        temporal=await connect_temporal(settings, lazy=True, interceptors=interceptors),
         providers=providers,
         pepper=settings.api_key_pepper.get_secret_value(),
         body_max_bytes=settings.body_max_bytes,

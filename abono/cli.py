@@ -348,7 +348,9 @@ def _settings() -> Settings:
 def _configure_logging(settings: Settings) -> None:
     from abono.logging import configure_logging
 
-    configure_logging(settings.log_level, json=not sys.stderr.isatty())
+    choice = settings.log_format
+    in_json = not sys.stderr.isatty() if choice == "auto" else choice == "json"
+    configure_logging(settings.log_level, json=in_json, traced=settings.traced)
 
 
 def _run_on_uvloop(work: Coroutine[Any, Any, Result]) -> Result:

@@ -41,10 +41,12 @@ _SECRET_VALUES = (
 _CARD_NUMBER = re.compile(r"(?<![\w.\-])\d(?:[\s.\-‐-―_/]?\d){12,18}(?![\w])")
 
 
-def configure_logging(level: str, *, json: bool) -> None:
-    """Send everything at `level` or above to stderr, as JSON lines or for a person to read."""
+def configure_logging(level: str, *, json: bool, traced: bool = False) -> None:
+    """Send everything at `level` or above to stderr, as JSON lines or for a person to read. `traced`: with
+    the id of the trace that it belongs to."""
     shared: list[structlog.types.Processor] = [
         structlog.contextvars.merge_contextvars,
+        *([_trace_adder()] if traced else []),
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -82,6 +84,18 @@ def configure_logging(level: str, *, json: bool) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())
+
+
+def _trace_adder() -> structlog.types.Processor:
+    from opentelemetry import trace
+
+    def add(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> Any:
+        span = trace.get_current_span().get_span_context()
+        if span.is_valid:
+            event["trace_id"] = trace.format_trace_id(span.trace_id)
+        return event
+
+    return add
 
 
 def redact_event(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -174,7 +174,22 @@ class Settings(BaseSettings):
         le=65535,
         description="Where the worker tells its figures; 0: nowhere",
     )
+    otlp_endpoint: str | None = Field(
+        None,
+        alias="OTEL_EXPORTER_OTLP_ENDPOINT",
+        description="Where traces go, by OTLP over HTTP: http://collector:4318; without it there are none",
+    )
+    otlp_traces_endpoint: str | None = Field(
+        None,
+        alias="OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+        description="The same with its whole path: http://collector:4318/v1/traces",
+    )
     log_level: str = Field("INFO", alias="ABONO_LOG_LEVEL")
+    log_format: Literal["auto", "json", "text"] = Field(
+        "auto",
+        alias="ABONO_LOG_FORMAT",
+        description="`auto`: text in a terminal, JSON lines elsewhere",
+    )
     home: Path = Field(Path(".abono"), alias="ABONO_HOME")
 
     @field_validator("trusted_proxies", mode="before")
@@ -192,6 +207,11 @@ class Settings(BaseSettings):
         if value is not None:
             parse_keys(value.get_secret_value())
         return value
+
+    @property
+    def traced(self) -> bool:
+        """Whether somebody takes traces."""
+        return bool(self.otlp_endpoint or self.otlp_traces_endpoint)
 
     @cached_property
     def payload_key_ring(self) -> dict[str, bytes]:

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
-from temporalio.client import Client
+from temporalio.client import Client, Interceptor
 from temporalio.runtime import Runtime
 from temporalio.service import TLSConfig
 
+from abono.correlation import Correlation
 from abono.payload_codec import data_converter
 from abono.settings import Settings
 from models.outcomes import ProviderName
 from providers.protocol import PaymentProvider
 from providers.registry import ProviderRegistry
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import TracerProvider
+    from starlette.types import ASGIApp
 
 
 def build_providers(settings: Settings) -> ProviderRegistry:
@@ -63,10 +72,15 @@ def call_rates(settings: Settings) -> dict[ProviderName, float]:
 
 
 async def connect_temporal(
-    settings: Settings, *, lazy: bool = True, runtime: Runtime | None = None
+    settings: Settings,
+    *,
+    lazy: bool = True,
+    runtime: Runtime | None = None,
+    interceptors: Sequence[Interceptor] = (),
 ) -> Client:
     """A client with the converter that every process shares. `lazy` connects on first use, so that
-    the API starts, and accepts webhooks, while Temporal is away. `runtime` exports figures."""
+    the API starts, and accepts webhooks, while Temporal is away. `runtime` exports figures.
+    `interceptors` come to the one that carries the ids of log lines."""
     return await Client.connect(
         settings.temporal_address,
         namespace=settings.temporal_namespace,
@@ -75,7 +89,39 @@ async def connect_temporal(
         api_key=settings.temporal_api_key.get_secret_value() if settings.temporal_api_key else None,
         lazy=lazy,
         runtime=runtime,
+        interceptors=[Correlation(), *interceptors],
     )
+
+
+@dataclass(frozen=True)
+class Tracing:
+    """What a process that is traced adds to its parts; without a provider, nothing."""
+
+    provider: TracerProvider | None = None
+    interceptors: Sequence[Interceptor] = ()
+
+    def around(self, app: ASGIApp) -> ASGIApp:
+        if self.provider is None:
+            return app
+        from abono.tracing import TracedApp
+
+        return TracedApp(app, self.provider)
+
+    async def aclose(self) -> None:
+        """Send the last spans; a collector that is away is waited for some seconds."""
+        if self.provider is not None:
+            await asyncio.to_thread(self.provider.shutdown)
+
+
+def begin_tracing(settings: Settings, service: str) -> Tracing:
+    """Once in a process. The SDK is imported only when somebody takes traces."""
+    if not settings.traced:
+        return Tracing()
+    from abono.tracing import start_tracing
+    from abono.workflow_tracing import tracing_interceptor
+
+    provider = start_tracing(service)
+    return Tracing(provider, [tracing_interceptor(provider)])
 
 
 def _tls(settings: Settings) -> TLSConfig | bool:

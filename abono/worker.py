@@ -21,7 +21,7 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxR
 
 from abono.schedules import ensure_reconcile_schedules
 from abono.settings import Settings
-from abono.wiring import build_providers, call_rates, connect_temporal
+from abono.wiring import begin_tracing, build_providers, call_rates, connect_temporal
 from abono.worker_metrics import call_metrics, metrics_runtime
 from activities.benefits import BenefitActivities
 from activities.credit import CreditActivities
@@ -181,6 +181,7 @@ async def run(settings: Settings) -> None:
     log = structlog.get_logger("abono.worker")
     database = make_engine(settings.sqlalchemy_url, pool_size=settings.database_pool_size)
     providers = build_providers(settings)
+    tracing = begin_tracing(settings, "abono-worker")
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -192,7 +193,9 @@ async def run(settings: Settings) -> None:
         runtime = None
         if settings.worker_metrics_port:
             runtime = metrics_runtime(settings.worker_metrics_host, settings.worker_metrics_port)
-        client = await connect_temporal(settings, lazy=False, runtime=runtime)
+        client = await connect_temporal(
+            settings, lazy=False, runtime=runtime, interceptors=tracing.interceptors
+        )
         async with AsyncExitStack() as stack:
             sessions, rates = make_sessions(database), call_rates(settings)
             watchers = call_metrics(runtime)
@@ -211,6 +214,7 @@ async def run(settings: Settings) -> None:
         ready.unlink(missing_ok=True)
         await providers.aclose()
         await database.dispose()
+        await tracing.aclose()
 
 
 def _exit_at_the_latest(after: timedelta) -> None:

@@ -13,6 +13,7 @@ from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from sqlalchemy import func, or_, select
 
+from api.about import is_for_tenant
 from api.context import Context
 from models.errors import PermissionDenied, Unauthenticated
 from models.storage.tables import ApiKey
@@ -79,6 +80,7 @@ async def authenticate(
             raise _unauthenticated()
         request.state.rate_limit = context.key_uses.count(row, context.requests_per_minute)
         await context.key_uses.note(session, row)
+    is_for_tenant(row.application_id)
     return Principal(row.application_id, f"key:{row.prefix}", frozenset(row.scopes))
 
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Request
 
+from api.about import is_about_path
 from api.auth import authenticate
 from api.pans import refuse_card_numbers
 from models.errors import InvalidRequest
@@ -24,6 +25,7 @@ async def check_request(
 ) -> None:
     """Refuse card numbers and text that PostgreSQL cannot hold. Authentication comes first, so
     that strangers learn nothing."""
+    is_about_path(request.path_params)
     said = [
         body,
         dict(request.query_params),

@@ -31,6 +31,7 @@ from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
+from api.about import is_about_terms
 from api.problems import log_unexpected
 from models.change_rules import Decision
 from models.commands import (
@@ -117,6 +118,7 @@ class Commands:
 
         Safe to repeat: the workflow is started once and opened once.
         """
+        is_about_terms(terms)
 
         async def send() -> CommandResult:
             async with _starting(terms) as operation:

@@ -14,6 +14,7 @@ import structlog
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.about import SUBJECTS
 from api.context import ApiContext
 from api.edge_checks import check_body, check_head
 from api.pans import contains_card_number
@@ -25,7 +26,7 @@ RawHeader = tuple[bytes, bytes]
 
 _REQUEST_ID_HEADER = b"x-request-id"
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._\-]{8,64}")
-_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 # What comes many times a second and is counted anyway is logged only when it fails.
 _BUSY = frozenset({"/healthz", "/readyz", "/metrics", "/api/v1/webhooks/{provider}"})
 _SECURITY_HEADERS = [
@@ -54,11 +55,7 @@ class _Exchange:
 
     @property
     def route(self) -> str:
-        """`/api/v1/billing/plans/{plan_id}`: never the path itself, which is the caller's text."""
-        if "route" not in self.scope:
-            return "unmatched"
-        names = {value: f"{{{name}}}" for name, value in self.scope["path_params"].items()}
-        return "/".join(names.get(part, part) for part in self.scope["path"].split("/"))
+        return route_template(self.scope)
 
 
 class EdgeMiddleware:
@@ -77,6 +74,7 @@ class EdgeMiddleware:
                 await self._handle(exchange, headers, receive, self._decorated(send, exchange))
             finally:
                 self._account(exchange)
+                structlog.contextvars.unbind_contextvars(*SUBJECTS)
 
     async def _handle(
         self, exchange: _Exchange, headers: Headers, receive: Receive, send: Send
@@ -133,7 +131,7 @@ class EdgeMiddleware:
 
     def _account(self, exchange: _Exchange) -> None:
         seconds = time.perf_counter() - exchange.started
-        method = exchange.scope["method"] if exchange.scope["method"] in _METHODS else "other"
+        method = exchange.scope["method"] if exchange.scope["method"] in METHODS else "other"
         route = exchange.route
         metrics = self._context.metrics
         metrics.requests.labels(method, route, str(exchange.status)).inc()
@@ -147,6 +145,14 @@ class EdgeMiddleware:
             status=exchange.status,
             milliseconds=round(seconds * 1000, 1),
         )
+
+
+def route_template(scope: Scope) -> str:
+    """`/api/v1/billing/plans/{plan_id}`: never the path itself, which is the caller's text."""
+    if "route" not in scope:
+        return "unmatched"
+    names = {value: f"{{{name}}}" for name, value in scope["path_params"].items()}
+    return "/".join(names.get(part, part) for part in scope["path"].split("/"))
 
 
 def _request_id(offered: str) -> str:

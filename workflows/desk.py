@@ -350,6 +350,7 @@ class Desk(StepChanges):
         )
         self._clear()
         await call_record(batch)
+        workflow.logger.info("%s, version %s", self.state.status, self.state.version)
 
     def _reminders(self) -> list[ReminderProjection]:
         """One for each period, written when the period is known."""

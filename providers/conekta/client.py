@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from models.outcomes import ProviderName
+from providers.calling import provider_call
 from providers.conekta import failures
 
 if TYPE_CHECKING:
@@ -76,6 +78,10 @@ class ConektaClient:
 
     async def call(self, operation: str, send: Send) -> Answer:
         """Run `send` in a thread. Raises ProviderFailure for everything that is not a JSON 2xx."""
+        with provider_call(ProviderName.CONEKTA, operation):
+            return await self._call(operation, send)
+
+    async def _call(self, operation: str, send: Send) -> Answer:
         # The SDK's import must not eat up the time of the first call.
         sdk = self._sdk
         if sdk is None:

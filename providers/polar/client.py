@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
+from models.outcomes import ProviderName
+from providers.calling import provider_call
 from providers.polar import failures
 from providers.protocol import ProviderFailure
 
@@ -93,6 +95,10 @@ class PolarClient:
 
     async def call(self, operation: str, send: Send) -> Any:
         """The JSON of a 2xx answer. Raises ProviderFailure for everything else."""
+        with provider_call(ProviderName.POLAR, operation):
+            return await self._call(operation, send)
+
+    async def _call(self, operation: str, send: Send) -> Any:
         # Importing the SDK takes more than a second, which the event loop must not wait for.
         sdk = self._sdk
         if sdk is None:

@@ -10,6 +10,9 @@ from typing import Any
 import httpx
 import stripe
 
+from models.outcomes import ProviderName
+from providers.calling import path_template, provider_call
+
 # The SDK would write a file below the home directory and send platform details and latencies.
 stripe.enable_telemetry = False
 # At DEBUG the SDK logs whole bodies: personal data and client secrets.
@@ -42,6 +45,16 @@ class PooledHTTPXClient(stripe.HTTPXClient):
         args, kwargs = super()._get_request_args_kwargs(method, url, headers, post_data)
         body = kwargs.pop("data")
         return args, {**kwargs, "content": body or None}
+
+    async def request_async(
+        self, method: str, url: str, headers: Mapping[str, str], post_data: Any = None
+    ) -> tuple[bytes, int, Mapping[str, str]]:
+        """The one way of every request of the SDK."""
+        operation = f"{method.upper()} {path_template(httpx.URL(url).path)}"
+        with provider_call(ProviderName.STRIPE, operation) as call:
+            content, status, answered = await super().request_async(method, url, headers, post_data)
+            call.result = str(status)
+            return content, status, answered
 
     async def aclose(self) -> None:
         await self._client_async.aclose()

@@ -10,6 +10,7 @@ from temporalio.client import WorkflowHistory
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import Replayer
 
+from abono.correlation import Correlation
 from abono.worker import WORKFLOWS, workflow_runner
 from tests.record_histories import EVERY_SCENARIO, HISTORIES
 
@@ -45,6 +46,7 @@ async def test_all_histories_replay() -> None:
         workflows=list(WORKFLOWS),
         data_converter=pydantic_data_converter,
         workflow_runner=workflow_runner(),
+        interceptors=[Correlation()],  # As every worker has it.
     )
     for file in FILES:
         history = WorkflowHistory.from_json(_workflow_id(file), file.read_text())
