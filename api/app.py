@@ -72,6 +72,8 @@ def create_app(context: ApiContext) -> FastAPI:
         redirect_slashes=False,  # The redirection would be to whatever the Host header says.
         # An application that forgets the header means JSON all the same.
         strict_content_type=False,
+        # Its own takes whatever trace state and baggage a caller sends: see `abono.tracing`.
+        telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     app.state.context = context
     install_problem_handlers(app)
