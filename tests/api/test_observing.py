@@ -133,7 +133,7 @@ async def life(
     async with AsyncExitStack() as stack:
         for worker in make_workers(client, api.context.sessions, api.context.providers):
             await stack.enter_async_context(worker)
-        transport = httpx.ASGITransport(TracedApp(api.app, tracer_provider))  # type: ignore[arg-type]
+        transport = httpx.ASGITransport(TracedApp(api.app, tracer_provider))
         http = await stack.enter_async_context(
             httpx.AsyncClient(transport=transport, base_url="http://abono.test")
         )
