@@ -177,12 +177,12 @@ class Settings(BaseSettings):
     otlp_endpoint: str | None = Field(
         None,
         alias="OTEL_EXPORTER_OTLP_ENDPOINT",
-        description="Where traces go, by OTLP over HTTP: http://collector:4318; without it there are none",
+        description="Where traces go, by OTLP over HTTP: http://collector.example:4318; without it there are none",
     )
     otlp_traces_endpoint: str | None = Field(
         None,
         alias="OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
-        description="The same with its whole path: http://collector:4318/v1/traces",
+        description="The same with its whole path: http://collector.example:4318/v1/traces",
     )
     log_level: str = Field("INFO", alias="ABONO_LOG_LEVEL")
     log_format: Literal["auto", "json", "text"] = Field(
