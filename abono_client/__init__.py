@@ -1,6 +1,7 @@
 """A typed client of Abono's HTTP API. It knows httpx and pydantic, and nothing of the engine."""
 
 from abono_client import models
+from abono_client.async_client import AsyncAbonoClient
 from abono_client.client import AbonoClient
 from abono_client.errors import (
     AbonoError,
@@ -22,6 +23,7 @@ __all__ = [
     "AbonoClient",
     "AbonoError",
     "ApiError",
+    "AsyncAbonoClient",
     "Conflict",
     "ConnectionFailed",
     "Forbidden",

@@ -1,8 +1,10 @@
 """One class for the whole API: typed objects in and out, keys and retries by itself.
 
-Every POST carries an `Idempotency-Key`, so that it can be sent again safely: after a connection that
-broke, and after 429, 503 and "still running". Whoever has to survive a restart of their own passes
+Every POST and PATCH carries an `Idempotency-Key`, so that it can be sent again safely: after a connection
+that broke, and after 429, 503 and "still running". Whoever has to survive a restart of their own passes
 `idempotency_key`.
+
+`client.py` is made of `async_client.py` by `make docs`.
 """
 
 from __future__ import annotations
@@ -16,13 +18,9 @@ import httpx
 from pydantic import BaseModel
 
 from abono_client import models
-from abono_client.errors import ConnectionFailed, error_of, problem_of
+from abono_client.errors import ConnectionFailed, error_of
+from abono_client.retrying import TIMEOUT_SECONDS, TRIES_MAX, as_json, is_passing, wait_seconds
 
-# The API answers a POST within 10 s; a little more, so that a slow answer is seen and not cut off.
-TIMEOUT_SECONDS = 15.0
-TRIES_MAX = 5
-_WAIT_SECONDS = 0.5  # Doubled from try to try, unless the API says how long.
-_WAIT_SECONDS_MAX = 30.0
 _PAGE = 100
 
 _View = TypeVar("_View", bound=BaseModel)
@@ -31,7 +29,7 @@ Id = UUID | str
 
 class AbonoClient:
     """`base_url` is where the API is, such as https://billing.example. Use it as a context manager, or
-    call `close`. `transport` is httpx's, for tests."""
+    close it. `transport` is httpx's, for tests and proxies."""
 
     def __init__(
         self,
@@ -63,7 +61,7 @@ class AbonoClient:
 
     def get(self, path: str, view: type[_View], **query: Any) -> _View:
         """`path` behind /api/v1. Raises ApiError and ConnectionFailed, as everything here."""
-        return view.model_validate(self._send("GET", path, query=query).json())
+        return view.model_validate((self._send("GET", path, query=query)).json())
 
     def post(
         self,
@@ -76,23 +74,33 @@ class AbonoClient:
     ) -> _View:
         """The same `idempotency_key` gets the same answer, and nothing is done twice."""
         headers = {"Idempotency-Key": idempotency_key or str(uuid4())}
-        answer = self._send("POST", path, query=query, body=_json(body), headers=headers)
+        answer = self._send("POST", path, query=query, body=as_json(body), headers=headers)
         return view.model_validate(answer.json())
 
-    def patch(self, path: str, view: type[_View], body: BaseModel | Mapping[str, Any]) -> _View:
-        return view.model_validate(self._send("PATCH", path, body=_json(body)).json())
+    def patch(
+        self,
+        path: str,
+        view: type[_View],
+        body: BaseModel | Mapping[str, Any],
+        *,
+        idempotency_key: str | None = None,
+    ) -> _View:
+        headers = {"Idempotency-Key": idempotency_key or str(uuid4())}
+        answer = self._send("PATCH", path, body=as_json(body), headers=headers)
+        return view.model_validate(answer.json())
 
     def delete(self, path: str, view: type[_View]) -> _View:
-        return view.model_validate(self._send("DELETE", path).json())
+        return view.model_validate((self._send("DELETE", path)).json())
 
     def pages(self, path: str, view: type[_View], **query: Any) -> Iterator[_View]:
         """Every item of a list, page after page, as it is iterated."""
         cursor = None
         while True:
             asked = {"limit": _PAGE, **query, "cursor": cursor}
-            found = self._send("GET", path, query=asked).json()
-            yield from map(view.model_validate, found["data"])
-            cursor = found["next_cursor"]
+            found = (self._send("GET", path, query=asked)).json()
+            for item in found["data"]:
+                yield view.model_validate(item)
+            cursor = found.get("next_cursor")
             if cursor is None:
                 return
 
@@ -129,10 +137,17 @@ class AbonoClient:
         return self.pages("/billing/subscriptions", models.SubscriptionView, **filters)
 
     def change_subscription(
-        self, subscription_id: Id, change: models.ChangeSubscription
+        self, subscription_id: Id, change: models.ChangeSubscription, **options: Any
     ) -> models.SubscriptionView:
         path = f"/billing/subscriptions/{subscription_id}"
-        return self.patch(path, models.SubscriptionView, change)
+        return self.patch(path, models.SubscriptionView, change, **options)
+
+    def retry_payment(
+        self, subscription_id: Id, retry: models.RetryPaymentRequest, **options: Any
+    ) -> models.SubscriptionView:
+        """Collects the open invoice now."""
+        path = f"/billing/subscriptions/{subscription_id}/retry"
+        return self.post(path, models.SubscriptionView, retry, **options)
 
     def cancel_subscription(
         self, subscription_id: Id, *, immediately: bool = False, **options: Any
@@ -166,36 +181,13 @@ class AbonoClient:
             try:
                 answer = self._http.request(method, path, params=said, json=body, headers=headers)
             except httpx.TransportError as trouble:
-                # Without a key a PATCH could be carried out twice; everything else may be repeated.
-                if last or method == "PATCH":
+                if last:
                     raise ConnectionFailed(f"{method} {path}: {type(trouble).__name__}") from None
-                time.sleep(_wait_seconds(tried, None))
+                time.sleep(wait_seconds(tried, None))
                 continue
             if answer.is_success:
                 return answer
-            if last or not _is_passing(answer):
+            if last or not is_passing(answer):
                 raise error_of(answer)
-            time.sleep(_wait_seconds(tried, answer))
+            time.sleep(wait_seconds(tried, answer))
         raise ValueError("tries_max is at least 1")
-
-
-def _json(body: BaseModel | Mapping[str, Any] | None) -> Any:
-    if isinstance(body, BaseModel):
-        return body.model_dump(mode="json", by_alias=True, exclude_unset=True)
-    return body
-
-
-def _is_passing(answer: httpx.Response) -> bool:
-    """Nothing was done, or the same wish is still being worked on: sent again, it is answered."""
-    if answer.status_code == httpx.codes.CONFLICT:
-        return problem_of(answer).get("code") == "idempotency_key_in_use"
-    return answer.status_code in {
-        httpx.codes.TOO_MANY_REQUESTS,
-        httpx.codes.SERVICE_UNAVAILABLE,
-    }
-
-
-def _wait_seconds(tried: int, answer: httpx.Response | None) -> float:
-    told = answer.headers.get("Retry-After", "") if answer is not None else ""
-    wait = float(told) if told.isdigit() else _WAIT_SECONDS * 2 ** (tried - 1)
-    return min(wait, _WAIT_SECONDS_MAX)

@@ -1,6 +1,6 @@
-"""The engine's public API as an application uses it: one key, one idempotency key per wish, patience.
+"""The engine's public API as an application uses it: through `abono_client`, with patience.
 
-A POST that meets a restart is sent again with the same Idempotency-Key until it is answered, and
+The client sends a POST that meets a restart again, with the same Idempotency-Key, until it is answered;
 what takes its time is read again until it is so or the deadline has passed.
 """
 
@@ -8,35 +8,39 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 from urllib.parse import quote
 
 import httpx
 from pydantic import BaseModel, ValidationError
 
 from abono.demo.checks import StepFailed
-from abono.demo.views import (
-    Breaker,
-    Invoice,
-    Organization,
-    PaymentMethod,
-    Plan,
-    Provider,
-    Subscription,
-)
+from abono.demo.views import Invoice, Subscription
 from abono.dev.info import StackInfo
+from abono_client import ApiError, AsyncAbonoClient, ConnectionFailed
+from abono_client.models import (
+    AddPaymentMethod,
+    BreakerView,
+    CreateOrganization,
+    CreatePlan,
+    CreateSubscription,
+    OrganizationView,
+    PaymentMethodView,
+    PlanView,
+    ProviderView,
+    RetryPaymentRequest,
+)
 from models.money import Money
 
 # For one wait. A killed worker is noticed within 10 s and starts within 10 more on a busy laptop.
 WAIT_SECONDS_MAX = 45.0
 _POLL_SECONDS = 0.1
-# The API answers within 10 s; a little more, so that a slow answer is seen rather than cut off.
-_REQUEST_SECONDS_MAX = 15.0
-_AGAIN_SECONDS = 0.5
-_PAGE = 100
+# With the client's growing waits about as long as WAIT_SECONDS_MAX.
+_TRIES_MAX = 8
 
 View = TypeVar("View", bound=BaseModel)
 
@@ -53,6 +57,27 @@ class Answer(Generic[View]):
     def is_settled(self) -> bool:
         """202 would mean: accepted, the outcome is not known yet."""
         return self.status != httpx.codes.ACCEPTED
+
+
+@dataclass(frozen=True)
+class _Heard:
+    status: int
+    seconds: float
+
+
+_heard: ContextVar[list[_Heard] | None] = ContextVar("_heard", default=None)
+
+
+class _Listening(httpx.AsyncHTTPTransport):
+    """Notes what the demo tells about: with which status, and after how long, the API answered."""
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        started = time.monotonic()
+        response = await super().handle_async_request(request)
+        heard = _heard.get()
+        if heard is not None:
+            heard.append(_Heard(response.status_code, time.monotonic() - started))
+        return response
 
 
 @dataclass(frozen=True)
@@ -81,59 +106,47 @@ class Engine:
         self.places = places
         self._run = run
         self._wishes = 0
-        self._admin_key = info.admin_api_key
-        self._providers = f"{info.api_url}/api/v1/providers"
-        self._client = httpx.AsyncClient(
-            base_url=f"{info.api_url}/api/v1/billing",
-            headers={"Authorization": f"Bearer {info.api_key}"},
-            timeout=_REQUEST_SECONDS_MAX,
-            trust_env=False,  # A proxy for the internet knows nothing of this machine.
-        )
+        self._app = _client(info.api_url, info.api_key)
+        self._admin = _client(info.api_url, info.admin_api_key)
 
     async def aclose(self) -> None:
-        await self._client.aclose()
+        await self._app.aclose()
+        await self._admin.aclose()
 
-    async def create_plan(self, name: str, prices: Iterable[Money]) -> Plan:
+    async def create_plan(self, name: str, prices: Iterable[Money]) -> PlanView:
         """Needs the administrator's key: applications sell plans, they do not make them."""
-        offered = [
-            {
-                "currency": price.currency,
-                "billing_interval": "monthly",
-                "amount_minor": price.amount_minor,
-            }
-            for price in prices
-        ]
-        wish = {"name": name, "prices": offered}
-        made = await self._post("/plans", wish, Plan, key=self._admin_key)
-        return made.value
+        offered = [{**price.model_dump(), "billing_interval": "monthly"} for price in prices]
+        plan = CreatePlan.model_validate({"name": name, "prices": offered})
+        made = self._admin.create_plan(plan, idempotency_key=self._key())
+        return (await self._answered("a plan", made)).value
 
     async def create_organization(
         self, name: str, *, country: str, time_zone: str | None = None
-    ) -> Organization:
+    ) -> OrganizationView:
         short = name.split()[0].lower()
-        body = {
-            "external_id": f"demo-{self._run}-{short}",
-            "name": name,
-            "email": f"{short}@example.com",
-            "country": country,
-            "time_zone": time_zone,
-        }
-        wish = {name: value for name, value in body.items() if value is not None}
-        return (await self._post("/organizations", wish, Organization)).value
+        organization = CreateOrganization(
+            external_id=f"demo-{self._run}-{short}",
+            name=name,
+            email=f"{short}@example.com",
+            country=country,
+            **({"time_zone": time_zone} if time_zone else {}),
+        )
+        made = self._app.create_organization(organization, idempotency_key=self._key())
+        return (await self._answered("an organization", made)).value
 
-    async def organization_of(self, subscription: Subscription) -> Organization:
-        path = f"/organizations/{subscription.organization_id}"
-        where = self.places.of(subscription)
-        return _read(Organization, await self._get(path, {}, where), where)
+    async def organization_of(self, subscription: Subscription) -> OrganizationView:
+        path = f"/billing/organizations/{subscription.organization_id}"
+        read = self._app.get(path, OrganizationView)
+        return (await self._answered("an organization", read)).value
 
-    async def add_card(self, organization: Organization, token: str) -> PaymentMethod:
+    async def add_card(self, organization: OrganizationView, token: str) -> PaymentMethodView:
         """`token` is what the provider's browser library made of the card. Waits until it is usable."""
-        wish = {"organization_id": organization.id, "token": token, "set_as_default": True}
-        method = (await self._post("/payment-methods", wish, PaymentMethod)).value
-        path = f"/payment-methods/{method.id}"
+        wish = AddPaymentMethod(organization_id=organization.id, token=token, set_as_default=True)
+        added = self._app.add_payment_method(wish, idempotency_key=self._key())
+        method = (await self._answered("a card", added)).value
         return await self._until(
-            path,
-            PaymentMethod,
+            f"/billing/payment-methods/{method.id}",
+            PaymentMethodView,
             lambda card: card.status == "active",
             "a card that the provider has accepted",
             lambda card: f"a card that is {card.status}",
@@ -141,29 +154,32 @@ class Engine:
         )
 
     async def subscribe(
-        self, organization: Organization, plan: Plan, payment_method_type: str
+        self, organization: OrganizationView, plan: PlanView, payment_method_type: str
     ) -> Answer[Subscription]:
-        wish = {
-            "organization_id": organization.id,
-            "plan_id": plan.id,
-            "billing_interval": "monthly",
-            "payment_method_type": payment_method_type,
-        }
-        return await self._post("/subscriptions", wish, Subscription)
+        wish = CreateSubscription.model_validate(
+            {
+                "organization_id": organization.id,
+                "plan_id": plan.id,
+                "billing_interval": "monthly",
+                "payment_method_type": payment_method_type,
+            }
+        )
+        return await self._answered("a subscription", self._wish("", wish))
 
-    async def retry(self, subscription: Subscription, card: PaymentMethod) -> Answer[Subscription]:
+    async def retry(
+        self, subscription: Subscription, card: PaymentMethodView
+    ) -> Answer[Subscription]:
         """Collect the open invoice now, with this card from now on."""
-        path = f"/subscriptions/{subscription.id}/retry"
-        return await self._post(path, {"payment_method_id": card.id}, Subscription)
+        wish = RetryPaymentRequest(payment_method_id=card.id)
+        retried = self._wish(f"/{subscription.id}/retry", wish)
+        return await self._answered("another try", retried)
 
     async def cancel(self, subscription: Subscription) -> Answer[Subscription]:
-        path = f"/subscriptions/{subscription.id}/cancel?cancel_immediately=true"
-        return await self._post(path, None, Subscription)
+        path = f"/{subscription.id}/cancel?cancel_immediately=true"
+        return await self._answered("a cancellation", self._wish(path, None))
 
     async def read(self, subscription: Subscription) -> Subscription:
-        path = f"/subscriptions/{subscription.id}"
-        where = self.places.of(subscription)
-        return await self._until(path, Subscription, lambda _: True, "an answer", str, where)
+        return await self.until(subscription, "an answer", lambda _: True)
 
     async def until(
         self,
@@ -173,7 +189,7 @@ class Engine:
     ) -> Subscription:
         """Read it until `holds`. Raises StepFailed after WAIT_SECONDS_MAX; `expected` says what."""
         return await self._until(
-            f"/subscriptions/{subscription.id}",
+            f"/billing/subscriptions/{subscription.id}",
             Subscription,
             holds,
             expected,
@@ -181,30 +197,35 @@ class Engine:
             self.places.of(subscription),
         )
 
-    async def breaker(self, provider: str) -> Breaker:
+    async def breaker(self, provider: str) -> BreakerView:
         """The circuit breaker of this provider's account, as operators see it."""
-        where = self.places.of_logs("api")
-        page = await self._get(self._providers, {}, where)
-        rows = [_read(Provider, row, where) for row in page["data"]]
+        rows = [row async for row in self._app.pages("/providers", ProviderView)]
         found = [breaker for row in rows if row.name == provider for breaker in row.breakers]
         if len(found) != 1:
+            where = self.places.of_logs("api")
             raise StepFailed(f"one circuit breaker of {provider}", str(len(found)), where)
         return found[0]
 
-    async def reset_breaker(self, provider: str) -> Answer[Breaker]:
+    async def reset_breaker(self, provider: str) -> Answer[BreakerView]:
         """Let the next call probe. Needs the administrator's key."""
-        path = f"{self._providers}/{provider}/breaker/reset"
-        return await self._post(path, None, Breaker, key=self._admin_key)
+        path = f"/providers/{provider}/breaker/reset"
+        reset = self._admin.post(path, BreakerView, idempotency_key=self._key())
+        return await self._answered("a reset circuit", reset)
 
     async def invoices(self, subscription: Subscription) -> list[Invoice]:
         """With their payments, newest first."""
-        where = self.places.of(subscription)
-        query = {"subscription_id": subscription.id, "limit": str(_PAGE)}
-        page = await self._get("/invoices", query, where)
-        return [
-            _read(Invoice, await self._get(f"/invoices/{listed['id']}", {}, where), where)
-            for listed in page["data"]
-        ]
+        listed = [one.id async for one in self._app.invoices(subscription_id=subscription.id)]
+        reads = [self._app.get(f"/billing/invoices/{id_}", Invoice) for id_ in listed]
+        return [(await self._answered("an invoice", read)).value for read in reads]
+
+    def _wish(self, path: str, body: BaseModel | None) -> Awaitable[Subscription]:
+        path = f"/billing/subscriptions{path}"
+        return self._app.post(path, Subscription, body, idempotency_key=self._key())
+
+    def _key(self) -> str:
+        """One wish, one key, however often it has to be sent."""
+        self._wishes += 1
+        return f"demo-{self._run}-{self._wishes}"
 
     async def _until(
         self,
@@ -217,7 +238,7 @@ class Engine:
     ) -> View:
         deadline = time.monotonic() + WAIT_SECONDS_MAX
         while True:
-            found = _read(view, await self._get(path, {}, where), where)
+            found = (await self._answered(expected, self._app.get(path, view), where)).value
             if holds(found):
                 return found
             if time.monotonic() > deadline:
@@ -225,85 +246,24 @@ class Engine:
                 raise StepFailed(expected, waited, where)
             await asyncio.sleep(_POLL_SECONDS)
 
-    async def _get(self, path: str, query: Mapping[str, str], where: tuple[str, ...]) -> Any:
-        async def send() -> httpx.Response:
-            return await self._client.get(path, params=query)
-
-        response, _ = await _patiently(send, f"an answer to GET {path}", where)
-        return _accepted(response, f"an answer to GET {path}", where).json()
-
-    async def _post(
-        self, path: str, wish: Mapping[str, Any] | None, view: type[View], key: str | None = None
+    async def _answered(
+        self, expected: str, call: Awaitable[View], where: tuple[str, ...] = ()
     ) -> Answer[View]:
-        """One wish, one Idempotency-Key, however often it has to be sent."""
-        self._wishes += 1
-        headers = {"Idempotency-Key": f"demo-{self._run}-{self._wishes}"}
-        if key is not None:
-            headers["Authorization"] = f"Bearer {key}"
-
-        async def send() -> httpx.Response:
-            return await self._client.post(path, json=wish, headers=headers)
-
-        what, where = f"POST {path} to be accepted", self.places.of_logs("api", "worker")
-        response, seconds = await _patiently(send, what, where)
-        response = _accepted(response, what, where)
-        return Answer(response.status_code, seconds, _read(view, response.json(), where))
-
-
-async def _patiently(
-    send: Callable[[], Any], expected: str, where: tuple[str, ...]
-) -> tuple[httpx.Response, float]:
-    """The answer, once there is one that is not "come back in a moment"; and its seconds."""
-    deadline = time.monotonic() + WAIT_SECONDS_MAX
-    while True:
-        started = time.monotonic()
+        """What came back, and how. Raises StepFailed when it is a refusal, or nothing at all."""
+        heard: list[_Heard] = []
+        _heard.set(heard)
+        where = where or self.places.of_logs("api", "worker")
         try:
-            response: httpx.Response | None = await send()
-            got = _describe(response) if response is not None else ""
-        except httpx.TransportError as problem:
-            response, got = None, f"no answer ({type(problem).__name__})"
-        now = time.monotonic()
-        if response is not None and not _is_passing(response):
-            return response, now - started
-        if now > deadline:
-            raise StepFailed(expected, f"{got} for {WAIT_SECONDS_MAX:.0f} s", where)
-        await asyncio.sleep(_AGAIN_SECONDS)
+            value = await call
+        except ApiError as problem:
+            raise StepFailed(expected, str(problem), where) from None
+        except ConnectionFailed as problem:
+            raise StepFailed(expected, f"no answer: {problem}", where) from None
+        except ValidationError as problem:
+            fields = ", ".join(".".join(map(str, error["loc"])) for error in problem.errors())
+            raise StepFailed(expected, f"something else in: {fields}", where) from None
+        return Answer(heard[-1].status, heard[-1].seconds, value)
 
 
-def _is_passing(response: httpx.Response) -> bool:
-    """Not stored, or the same wish is still being worked on: sent again, it is answered."""
-    if response.status_code == httpx.codes.SERVICE_UNAVAILABLE:
-        return True
-    busy = response.status_code == httpx.codes.CONFLICT
-    return busy and _problem(response).get("code") == "idempotency_key_in_use"
-
-
-def _accepted(response: httpx.Response, expected: str, where: tuple[str, ...]) -> httpx.Response:
-    if not response.is_success:
-        request_id = response.headers.get("X-Request-Id")
-        found_by = (f"request id {request_id} in the API's log",) if request_id else ()
-        raise StepFailed(expected, _describe(response), (*where, *found_by))
-    return response
-
-
-def _read(view: type[View], body: Any, where: tuple[str, ...]) -> View:
-    try:
-        return view.model_validate(body)
-    except ValidationError as problem:
-        fields = ", ".join(".".join(map(str, error["loc"])) for error in problem.errors())
-        expected = f"{view.__name__.lower()} as the contract describes it"
-        raise StepFailed(expected, f"something else in: {fields}", where) from None
-
-
-def _describe(response: httpx.Response) -> str:
-    found = _problem(response)
-    said = ": ".join(str(found[name]) for name in ("code", "detail") if found.get(name))
-    return f"{response.status_code} {said}".strip()
-
-
-def _problem(response: httpx.Response) -> dict[str, Any]:
-    try:
-        body = response.json()
-    except ValueError:
-        return {}
-    return body if isinstance(body, dict) else {}
+def _client(api_url: str, api_key: str) -> AsyncAbonoClient:
+    return AsyncAbonoClient(api_url, api_key, tries_max=_TRIES_MAX, transport=_Listening())

@@ -6,8 +6,9 @@ import asyncio
 
 from abono.demo.checks import expect
 from abono.demo.scene import MXN_PRICE, Scene, has_status, pays, reference_of, shown
-from abono.demo.views import Breaker, Subscription
+from abono.demo.views import Subscription
 from abono.demo.wording import in_words
+from abono_client.models import BreakerView, FallbackView
 
 CONEKTA, STRIPE = "conekta", "stripe"
 # With Hugo five tries without an answer: that many open the circuit.
@@ -77,13 +78,19 @@ async def _voucher_from(scene: Scene, customer: str, provider: str) -> Subscript
     )
     where = scene.where(issued)
     expect(issued.provider == provider, f"a voucher from {provider}", issued.provider, where)
-    told = issued.fallback.told() if issued.fallback is not None else "no fallback"
+    told = _told(issued.fallback)
     expected = "no fallback" if provider == CONEKTA else f"{CONEKTA} → {STRIPE}: unavailable"
     expect(told == expected, expected, told, where)
     return issued
 
 
-async def _breaker(scene: Scene, state: str) -> Breaker:
+def _told(fallback: FallbackView | None) -> str:
+    if fallback is None:
+        return "no fallback"
+    return f"{fallback.attempted_provider} → {fallback.fallback_provider}: {fallback.reason}"
+
+
+async def _breaker(scene: Scene, state: str) -> BreakerView:
     found = await scene.engine.breaker(CONEKTA)
     where = scene.engine.places.of_logs("worker", "api")
     expect(found.state == state, f"Conekta's circuit to be {state}", found.state, where)

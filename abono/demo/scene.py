@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from abono.demo.checks import Promise, StepFailed, expect
 from abono.demo.engine import Answer, Engine
 from abono.demo.telling import Telling
-from abono.demo.views import Organization, PaymentMethod, Plan, Subscription
+from abono.demo.views import Subscription
 from abono.demo.wording import MEXICO_CITY, in_groups, local_day
 from abono.demo.world import World
+from abono_client.models import OrganizationView, PaymentMethodView, PlanView
 from models.money import Money
 
 USD_PRICE = Money(amount_minor=1_900, currency="USD")
@@ -33,11 +34,11 @@ class Scene:
     engine: Engine
     world: World
     telling: Telling
-    plan: Plan | None = None
+    plan: PlanView | None = None
     cast: list[Part] = field(default_factory=list)
 
     @property
-    def pro(self) -> Plan:
+    def pro(self) -> PlanView:
         if self.plan is None:
             raise StepFailed("a plan on sale", "none")
         return self.plan
@@ -46,7 +47,7 @@ class Scene:
         return self.engine.places.of(subscription)
 
     async def subscribe(
-        self, organization: Organization, pays_by: str, *, ends: str, paid: Money
+        self, organization: OrganizationView, pays_by: str, *, ends: str, paid: Money
     ) -> Answer[Subscription]:
         answer = await self.engine.subscribe(organization, self.pro, pays_by)
         name = organization.name.split()[0]
@@ -110,7 +111,7 @@ def reference_of(subscription: Subscription) -> str:
     return subscription.reference or ""
 
 
-def shown_card(card: PaymentMethod) -> str:
+def shown_card(card: PaymentMethodView) -> str:
     return f"{(card.brand or 'card').capitalize()} •••• {card.last4}"
 
 

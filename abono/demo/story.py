@@ -24,8 +24,9 @@ from abono.demo.scene import (
     shown_card,
     voucher_for,
 )
-from abono.demo.views import Organization, Subscription
+from abono.demo.views import Subscription
 from abono.demo.wording import amount, local_day
+from abono_client.models import OrganizationView, PayTransfer, PayVoucher
 from models.money import Money
 
 AUSTIN = "America/Chicago"
@@ -99,7 +100,7 @@ async def _beatriz_pays(scene: Scene) -> None:
     subscription = await voucher_for(scene, "Beatriz Luna", ends="active", paid=MXN_PRICE)
     telling.say("Beatriz", "in Mexico City, wants to pay Pro in cash: here is her voucher")
     telling.link(scene.engine.places.workflow(subscription.workflow_id))
-    if subscription.next_action is not None:
+    if isinstance(subscription.next_action, PayVoucher):
         telling.slip("Beatriz Luna", subscription.next_action)
     await pays(scene, "Beatriz", subscription, "pays it at an OXXO")
 
@@ -138,7 +139,7 @@ async def _elena_transfers(scene: Scene) -> None:
     asked = await engine.until(
         answer.value, "a CLABE to transfer to", lambda now: now.reference is not None
     )
-    bank = asked.next_action.bank if asked.next_action else None
+    bank = asked.next_action.bank if isinstance(asked.next_action, PayTransfer) else None
     telling.say("Elena", f"prefers a bank transfer (SPEI): CLABE {shown(asked)}, {bank}")
     telling.link(engine.places.workflow(asked.workflow_id))
     await pays(scene, "Elena", asked, "sends it from her phone")
@@ -170,7 +171,7 @@ async def _lose(
     scene.telling.say(name, f"subscribes; Conekta makes {what}, then the line goes dead")
 
 
-async def _survive(scene: Scene, organization: Organization) -> None:
+async def _survive(scene: Scene, organization: OrganizationView) -> None:
     engine, telling, name = scene.engine, scene.telling, organization.name.split()[0]
     answer = await scene.subscribe(organization, "oxxo", ends="active", paid=MXN_PRICE)
     telling.say("Abono", _honest(scene, name, answer))

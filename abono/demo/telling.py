@@ -18,8 +18,8 @@ from rich.table import Table
 from rich.text import Text
 
 from abono.demo.checks import BookLine, StepFailed
-from abono.demo.views import NextAction
 from abono.demo.wording import MEXICO_CITY, amount, barcode, in_groups, local_time
+from abono_client.models import PayVoucher
 from models.money import Money
 
 # People first, then the machines that act on their own.
@@ -94,7 +94,7 @@ class Telling:
             return nullcontext()
         return self.console.status(f"[dim]{text}[/]", spinner="dots")
 
-    def slip(self, customer: str, action: NextAction) -> None:
+    def slip(self, customer: str, action: PayVoucher) -> None:
         """The voucher as the customer gets it: what to pay, where, until when."""
         self.console.print(Padding(slip(customer, action), (0, 0, 0, _SLIP_INDENT)))
 
@@ -137,7 +137,7 @@ class Telling:
         self.console.print(text, soft_wrap=True)
 
 
-def slip(customer: str, action: NextAction) -> Panel:
+def slip(customer: str, action: PayVoucher) -> Panel:
     """A payment slip in Spanish and English, with the expiry on the clocks of Mexico City."""
     voucher = action.vouchers[0]
     rows = Table.grid(padding=(0, 2))

@@ -80,7 +80,7 @@ class World:
     async def movements(self, subscription: Subscription) -> list[Movement]:
         """What the providers have in their books for it."""
         book = [Movement.model_validate(entry) for entry in await self._send("GET", "/charges")]
-        return [movement for movement in book if movement.subscription_id == subscription.id]
+        return [movement for movement in book if movement.subscription_id == str(subscription.id)]
 
     async def until_status(self, subscription: Subscription, reference: str, status: str) -> None:
         """Until the provider's book says so of this voucher. Raises StepFailed."""

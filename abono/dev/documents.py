@@ -10,7 +10,9 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -30,7 +32,9 @@ from providers.stripe.capabilities import CAPABILITIES as STRIPE
 
 _DOCS = Path(__file__).parents[2] / "docs"
 PROVIDERS_PAGE = _DOCS / "providers.md"
-CLIENT_MODELS = Path(__file__).parents[2] / "abono_client" / "models.py"
+CLIENT = Path(__file__).parents[2] / "abono_client"
+CLIENT_MODELS = CLIENT / "models.py"
+BLOCKING_CLIENT = CLIENT / "client.py"
 OPENAPI_PAGE = _DOCS / "openapi.json"
 CASH_RULES_PAGE = _DOCS / "cash-rules.md"
 EVENTS_PAGE = _DOCS / "events.md"
@@ -145,11 +149,45 @@ _RULES = frozenset(
 _CLIENT_HEADER = '"""What the API takes and answers: made from docs/openapi.json by `make docs`."""'
 
 
+def blocking_client_text() -> str:
+    """`abono_client/async_client.py` without its `async`."""
+    import unasync  # Only there for development.
+
+    names = {
+        "AsyncAbonoClient": "AbonoClient",
+        "AsyncClient": "Client",
+        "AsyncBaseTransport": "BaseTransport",
+        "aclose": "close",
+        "asyncio": "time",
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        source, made = Path(folder) / "async", Path(folder) / "sync"
+        source.mkdir()
+        copy = source / BLOCKING_CLIENT.name
+        copy.write_text((CLIENT / "async_client.py").read_text())
+        rule = unasync.Rule(f"{source}/", f"{made}/", additional_replacements=names)
+        unasync.unasync_files([str(copy)], [rule])
+        return _formatted((made / copy.name).read_text())
+
+
+def _formatted(code: str) -> str:
+    ruff = [
+        str(Path(sys.executable).with_name("ruff")),
+        "format",
+        "--stdin-filename",
+        "client.py",
+        "-",
+    ]
+    done = subprocess.run(ruff, input=code, capture_output=True, text=True, check=True)
+    return done.stdout
+
+
 def main() -> None:
     for page in _PARTS:
         _write(page, rendered(page.read_text(), page))
     _write(OPENAPI_PAGE, openapi_text())
     _write(CLIENT_MODELS, client_models_text())
+    _write(BLOCKING_CLIENT, blocking_client_text())
 
 
 def _write(page: Path, text: str) -> None:

@@ -14,14 +14,31 @@ from typing import Any
 import httpx
 import pytest
 
-from abono.dev.documents import CLIENT_MODELS, client_models_text
+from abono.dev.documents import (
+    BLOCKING_CLIENT,
+    CLIENT_MODELS,
+    blocking_client_text,
+    client_models_text,
+)
 from abono.simulate.serving import serving
-from abono_client import AbonoClient, Conflict, WebhookInvalid, models, verify_webhook
+from abono_client import (
+    AbonoClient,
+    AsyncAbonoClient,
+    Conflict,
+    NotFound,
+    WebhookInvalid,
+    models,
+    verify_webhook,
+)
 from tests.api.support import Api
 
 
 def test_the_models_are_what_the_description_says() -> None:
     assert CLIENT_MODELS.read_text() == client_models_text(), "run `make docs`"
+
+
+def test_both_clients_are_one() -> None:
+    assert BLOCKING_CLIENT.read_text() == blocking_client_text(), "run `make docs`"
 
 
 def test_a_wish_is_sent_again_under_its_key() -> None:
@@ -41,6 +58,23 @@ def test_a_wish_is_sent_again_under_its_key() -> None:
         abono.post("/billing/plans", models.PlanView, {})
     assert (refused.value.code, refused.value.status) == ("conflict", 409)
     assert len(keys) == 3
+    assert len(set(keys)) == 1
+
+
+async def test_a_change_is_sent_again_as_well() -> None:
+    keys: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        keys.append(request.headers["Idempotency-Key"])
+        if len(keys) == 1:
+            raise httpx.ReadError("lost")
+        return httpx.Response(404, json={"code": "not_found"})
+
+    transport = httpx.MockTransport(answer)
+    async with AsyncAbonoClient("http://abono.test", "key", transport=transport) as abono:
+        with pytest.raises(NotFound):
+            await abono.change_subscription("1", models.ChangeSubscription(quantity=2))
+    assert len(keys) == 2
     assert len(set(keys)) == 1
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,26 +17,31 @@ from starlette.routing import Route
 from abono.demo import engine as engine_module
 from abono.demo.checks import StepFailed
 from abono.demo.engine import Engine, Places
-from abono.demo.views import Plan, Subscription
+from abono.demo.views import Subscription
 from abono.dev.info import StackInfo
 from abono.simulate.serving import serving
+from abono_client.models import PlanView
 
 PLACES = Places("http://ui.example", "default", Path("/logs"))
-SUBSCRIPTION: dict[str, Any] = {
-    "id": "01890a5d-ac96-774b-bcce-b302099a8060",
-    "organization_id": "01890a5d-ac96-774b-bcce-b302099a8057",
-    "status": "incomplete",
-    "provider": "conekta",
-    "provider_subscription_id": None,
-    "amount_minor": 19_900,
-    "currency": "MXN",
-    "current_period_start": None,
-    "current_period_end": None,
-    "access_until": None,
-    "next_action": None,
-    "fallback": None,
-    "workflow_id": "subscription/01890a5d-ac96-774b-bcce-b302099a8060",
-}
+# What the description of the API says that these answers look like.
+_PATHS = json.loads((Path(__file__).parents[2] / "docs" / "openapi.json").read_text())["paths"]
+
+
+def example(method: str, path: str, code: str, **changes: Any) -> dict[str, Any]:
+    answers = _PATHS[f"/api/v1{path}"][method]["responses"]
+    shown: dict[str, Any] = answers[code]["content"]["application/json"]["example"]
+    return shown | changes
+
+
+SUBSCRIPTION = example(
+    "get",
+    "/billing/subscriptions/{subscription_id}",
+    "200",
+    status="incomplete",
+    provider="conekta",
+    next_action=None,
+    current_period_end=None,
+)
 
 
 @asynccontextmanager
@@ -56,11 +62,12 @@ async def engine_against(answer: Callable[[Request], Response]) -> AsyncIterator
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine_module, "WAIT_SECONDS_MAX", 0.3)
-    monkeypatch.setattr(engine_module, "_AGAIN_SECONDS", 0.01)
+    monkeypatch.setattr(engine_module, "_TRIES_MAX", 3)
 
 
 def problem(status: int, code: str, detail: str) -> Response:
-    return JSONResponse({"status": status, "code": code, "detail": detail}, status)
+    body = {"status": status, "code": code, "detail": detail}
+    return JSONResponse(body, status, headers={"Retry-After": "0"})
 
 
 async def test_a_wish_is_sent_again_under_its_key(impatient: None) -> None:
@@ -72,11 +79,11 @@ async def test_a_wish_is_sent_again_under_its_key(impatient: None) -> None:
             return problem(503, "unavailable", "not now")
         if len(seen) == 2:
             return problem(409, "idempotency_key_in_use", "still running")
-        return JSONResponse({"id": "plan-1", "name": "Pro"}, 201)
+        return JSONResponse(example("post", "/billing/plans", "201"), 201)
 
     async with engine_against(answer) as engine:
         made = await engine.create_plan("Pro", [])
-    assert made == Plan(id="plan-1", name="Pro")
+    assert made == PlanView.model_validate(example("post", "/billing/plans", "201"))
     assert seen == [("demo-run1-1", "Bearer admin")] * 3
 
 
@@ -84,7 +91,7 @@ async def test_a_refusal_is_told_at_once() -> None:
     async with engine_against(lambda _: problem(422, "invalid_request", "no such plan")) as engine:
         with pytest.raises(StepFailed) as failed:
             await engine.create_organization("Abby Walker", country="US")
-    assert failed.value.expected == "POST /organizations to be accepted"
+    assert failed.value.expected == "an organization"
     assert failed.value.got == "422 invalid_request: no such plan"
     assert "/logs/api.log" in failed.value.where
 
@@ -118,11 +125,14 @@ async def test_a_circuit_is_read_and_reset_as_operators_do() -> None:
 
     def answer(request: Request) -> Response:
         seen.append((request.method, request.url.path, request.headers["Authorization"]))
-        breaker = {"state": "open", "failures": 5, "last_reason": "http_503"}
+        [row] = [row for row in example("get", "/providers", "200")["data"] if row["breakers"]][:1]
+        changed = {"state": "open", "failures": 5, "last_reason": "http_503"}
+        breaker = row["breakers"][0] | changed
         if request.method == "POST":
             return JSONResponse(breaker | {"state": "half_open"})
         names = ("stripe", "conekta")
-        return JSONResponse({"data": [{"name": name, "breakers": [breaker]} for name in names]})
+        rows = [row | {"name": name, "breakers": [breaker]} for name in names]
+        return JSONResponse({"data": rows})
 
     async with engine_against(answer) as engine:
         found = await engine.breaker("conekta")
@@ -143,13 +153,13 @@ async def test_nobody_there(impatient: None) -> None:
     with pytest.raises(StepFailed) as failed:
         await engine.create_plan("Pro", [])
     await engine.aclose()
-    assert "no answer (ConnectError)" in failed.value.got
+    assert "ConnectError" in failed.value.got
 
 
 async def test_an_answer_that_breaks_the_contract() -> None:
     async with engine_against(lambda _: JSONResponse({"id": 7}, 201)) as engine:
         with pytest.raises(StepFailed) as failed:
             await engine.create_plan("Pro", [])
-    assert failed.value.expected == "plan as the contract describes it"
+    assert failed.value.expected == "a plan"
     assert "id" in failed.value.got
     assert "name" in failed.value.got

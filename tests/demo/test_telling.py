@@ -10,7 +10,6 @@ from rich.console import Console
 
 from abono.demo.checks import StepFailed, balance
 from abono.demo.telling import Telling
-from abono.demo.views import NextAction, Voucher
 from abono.demo.wording import (
     MEXICO_CITY,
     barcode,
@@ -19,6 +18,7 @@ from abono.demo.wording import (
     local_day,
     local_time,
 )
+from abono_client.models import PayVoucher, Voucher
 from tests.demo.books import good_account
 
 LONG_LINK = "http://127.0.0.1:8233/namespaces/default/workflows/subscription%2F" + "0" * 36
@@ -34,14 +34,13 @@ class Screen:
         return self._file.getvalue()
 
 
-def voucher() -> NextAction:
+def voucher() -> PayVoucher:
     slip = Voucher(
         network="oxxo",
         reference="93000262276908",
         barcode_url="https://barcodes.conekta.com/93000262276908.png",
     )
-    return NextAction(
-        type="pay_voucher",
+    return PayVoucher(
         vouchers=[slip],
         amount_minor=19_900,
         currency="MXN",
