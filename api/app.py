@@ -43,6 +43,7 @@ from api.routes import (
     webhook_endpoints,
     webhooks,
 )
+from api.webhook_door import WebhookDoor
 
 API_PREFIX = "/api/v1"
 VERSION = "0.1.0"
@@ -77,8 +78,8 @@ def create_app(context: ApiContext) -> FastAPI:
     )
     app.state.context = context
     install_problem_handlers(app)
-    app.add_middleware(EdgeMiddleware, context=context)
-    # First, because it is the busiest: routes are tried in this order.
+    app.add_middleware(WebhookDoor, prefix=f"{API_PREFIX}{webhooks.router.prefix}/")
+    app.add_middleware(EdgeMiddleware, context=context)  # Added last: it comes first.
     app.include_router(webhooks.router, prefix=API_PREFIX)
     app.include_router(_billing(), prefix=API_PREFIX)
     app.include_router(

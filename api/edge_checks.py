@@ -6,7 +6,6 @@ Syntax only, and before authentication: a stranger learns from it what RFC 8259 
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Sequence
 from email.message import Message
 from typing import Any
@@ -49,10 +48,11 @@ def check_head(scope: Scope, headers: Headers, hosts: Sequence[str]) -> None:
         raise HeadersTooLarge(
             f"A request may have at most {HEADERS_MAX} headers of {HEADERS_MAX_BYTES} bytes together."
         )
-    seen = Counter(name for name, _ in raw)
-    for name in _ONCE:
-        if seen[name] > 1:
+    seen: set[bytes] = set()
+    for name, _ in raw:
+        if name in seen and name in _ONCE:
             raise InvalidRequest(f"The header {name.decode()} is there more than once.")
+        seen.add(name)
     if hosts and scope["path"] not in _PROBES and _host_of(headers) not in hosts:
         raise HostNotAllowed("This API is not reached under that name.")
 

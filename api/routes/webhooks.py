@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from asyncpg import InterfaceError, PostgresError
 from fastapi import APIRouter, Request
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 from sqlalchemy.exc import SQLAlchemyError
 
 from api.context import ApiContext, context_of
@@ -48,7 +48,7 @@ class WebhookUnreadable(AbonoError):
         }
     },
 )
-async def take_webhook(provider: str, request: Request) -> JSONResponse:
+async def take_webhook(provider: str, request: Request) -> Response:
     """`accepted` the first time, `already_processed` from then on: both 200, so that the provider
     stops. The signature is the authentication; there is no API key."""
     context = context_of(request)

@@ -301,7 +301,9 @@ def _invoice_captures(found: stripe.Invoice, currency: str) -> list[Capture]:
 
 
 def _amount_refunded(intent: stripe.PaymentIntent | None) -> int:
-    charge = None if intent is None else intent.latest_charge
+    if intent is None:
+        return 0
+    charge = intent.latest_charge
     return charge.amount_refunded if isinstance(charge, stripe.Charge) else 0
 
 

@@ -11,18 +11,21 @@ from typing import Any
 
 
 class Payload:
-    """One JSON object. What it does not have raises AttributeError, as with the SDK's."""
+    """One JSON object. What it does not have raises AttributeError, as with the SDK's.
 
-    __slots__ = ("_values",)
+    What was read once is kept as an attribute: a second reading does not come here.
+    """
 
     def __init__(self, values: dict[str, Any]) -> None:
         self._values = values
 
     def __getattr__(self, name: str) -> Any:
         try:
-            return _seen(self._values[name])
+            seen = _seen(self._values[name])
         except KeyError:
             raise AttributeError(name) from None
+        self.__dict__[name] = seen
+        return seen
 
     def __str__(self) -> str:
         """As the SDK's: an object where a text belongs reads the same whichever of the two saw it."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 import stripe
+from pydantic_core import from_json
+from stripe import WebhookSignature
 
 from models.events import EventKind, ProviderEvent
 from models.outcomes import ProviderName
@@ -31,7 +32,7 @@ def verify(raw: bytes, headers: Mapping[str, str], secrets: Sequence[str]) -> No
         raise WebhookRejected("no signature")
     for secret in secrets:
         try:
-            stripe.WebhookSignature.verify_header(raw, header, secret, TOLERANCE_SECONDS)
+            WebhookSignature.verify_header(raw, header, secret, TOLERANCE_SECONDS)
         except (stripe.SignatureVerificationError, TypeError, ValueError):
             # ValueError: a body that is no text; TypeError: a signature that is no ASCII.
             continue
@@ -42,10 +43,10 @@ def verify(raw: bytes, headers: Mapping[str, str], secrets: Sequence[str]) -> No
 def translate(raw: bytes, account: str) -> ProviderEvent:
     """The event in our words; `raw` has been verified. Raises WebhookMalformed."""
     try:
-        values = json.loads(raw)
+        values = from_json(raw)
         if not isinstance(values, dict) or values.get("object") != "event":
             raise ValueError("not a snapshot event")
-        event = cast(stripe.Event, Payload(values))
+        event = cast("stripe.Event", Payload(values))
         facts = _translator(event.type)(event)
         return ProviderEvent(
             provider=ProviderName.STRIPE,
@@ -72,7 +73,7 @@ def _ignored(_event: stripe.Event) -> Facts:
 
 
 def _subscription(event: stripe.Event) -> Facts:
-    return about_subscription(cast(stripe.Subscription, event.data.object))
+    return about_subscription(cast("stripe.Subscription", event.data.object))
 
 
 def about_subscription(found: stripe.Subscription) -> Facts:
@@ -89,15 +90,14 @@ _INVOICE_NOISE = frozenset({"invoice.upcoming", "invoice.payment_succeeded"})
 
 
 def _invoice(event: stripe.Event) -> Facts:
-    found = cast(stripe.Invoice, event.data.object)
+    found = cast("stripe.Invoice", event.data.object)
     # A draft is not collected yet (`invoice.finalized` follows), `invoice.upcoming` has no id,
     # `invoice.payment_succeeded` is `invoice.paid` once more, and an invoice without a subscription is
     # none of ours.
     if event.type in _INVOICE_NOISE or found.status in {"draft", None}:
         return _ignored(event)
-    if mapping.invoice(found).provider_subscription_id is None:
-        return _ignored(event)
-    return about_invoice(found)
+    facts = about_invoice(found)
+    return _ignored(event) if facts["provider_subscription_id"] is None else facts
 
 
 def about_invoice(found: stripe.Invoice) -> Facts:
@@ -115,7 +115,7 @@ def about_invoice(found: stripe.Invoice) -> Facts:
 
 
 def _payment_intent(event: stripe.Event) -> Facts:
-    intent = cast(stripe.PaymentIntent, event.data.object)
+    intent = cast("stripe.PaymentIntent", event.data.object)
     attempt_id = mapping.our(intent.metadata, "attempt_id")
     if attempt_id is None or mapping.our(intent.metadata, HOSTED) is not None:
         # An invoice's own payment (its news come as invoice events), that of a hosted page (its news
@@ -164,7 +164,7 @@ def _money_back(event: stripe.Event) -> Facts:
 
 def _dispute(event: stripe.Event) -> Facts:
     """Which invoice the disputed payment paid has to be asked: the object names its charge alone."""
-    found = disputes.snapshot(cast(stripe.Dispute, event.data.object), [])
+    found = disputes.snapshot(cast("stripe.Dispute", event.data.object), [])
     return {
         "kind": EventKind.DISPUTE,
         "provider_payment_id": found.provider_payment_id,
@@ -173,7 +173,7 @@ def _dispute(event: stripe.Event) -> Facts:
 
 
 def _session(event: stripe.Event) -> Facts:
-    session = cast(stripe.checkout.Session, event.data.object)
+    session = cast("stripe.checkout.Session", event.data.object)
     attempt_id = mapping.our(session.metadata, "attempt_id")
     if attempt_id is None or session.mode != "payment":
         return _ignored(event)
