@@ -1,9 +1,12 @@
 """Transfers at Stripe: their money goes through a cash balance of the customer's.
 
 Stripe gives it to the intents that wait, portion by portion. When an intent is canceled its portions go
-back to the balance, where nobody would see them and any later intent could take them. So a closed
-transfer sweeps the balance: a payment of exactly what is there, made for the same invoice, which succeeds
-at once. From then on the money is a payment like any other, that is booked and can be refunded.
+back to the balance, where nobody would see them and any later intent could take them; and what was sent
+too much stays there. So a closed transfer, and a paid one as soon as it is read, sweeps the balance: a
+payment of exactly what is there, made for the same invoice, which succeeds at once. From then on the money
+is a payment like any other, that is booked and can be refunded.
+
+Refunds of transfers go to that balance, too: money that was given back is never swept up by a paid one.
 """
 
 from __future__ import annotations
@@ -36,14 +39,16 @@ class CashBalance:
             sources = [one async for one in self._sweeping(intent)]
         elif _nothing_arrived(intent):
             return [], 0
+        moves = await self._since(intent) if sources else []
+        if intent.status == "succeeded" and moves:
+            if _has_surplus(intent, moves):
+                await self._take(intent, moves[0])
+                moves = await self._since(intent)
+            if any(_applied_to(moved) not in {None, intent.id} for moved in moves):
+                sources += [one async for one in self._sweeping(intent)]
         ids = {source.id for source in sources}
         currency = str(intent.currency).upper()
-        captures: list[Capture] = []
-        async for moved in self._transactions(intent) if ids else _nothing():
-            if moved.created < intent.created:
-                break  # Newest first: nothing older can belong to this intent.
-            if _applied_to(moved) in ids:
-                captures.insert(0, _portion(moved, currency))
+        captures = [_portion(one, currency) for one in reversed(moves) if _applied_to(one) in ids]
         charges = [source.latest_charge for source in sources]
         back = sum(one.amount_refunded for one in charges if isinstance(one, stripe.Charge))
         return captures, from_stripe(back, currency)
@@ -56,18 +61,33 @@ class CashBalance:
             if intent.status != "canceled" or not mapping.is_transfer(intent):
                 return
             last = await anext(self._transactions(intent), None)
-            if last is None or last.ending_balance <= 0:
-                return
-            made = await self._v1.payment_intents.create_async(
-                _draft(intent, last), keyed("sweep", last.id)
+            if last is not None and last.ending_balance > 0:
+                await self._take(intent, last)
+
+    async def _take(
+        self, intent: stripe.PaymentIntent, last: stripe.CustomerCashBalanceTransaction
+    ) -> None:
+        made = await self._v1.payment_intents.create_async(
+            _draft(intent, last), keyed("sweep", last.id)
+        )
+        if made.status == "requires_payment_method":
+            made = await self._v1.payment_intents.confirm_async(
+                made.id, BY_TRANSFER, keyed("sweep-confirm", last.id)
             )
-            if made.status == "requires_payment_method":
-                made = await self._v1.payment_intents.confirm_async(
-                    made.id, BY_TRANSFER, keyed("sweep-confirm", last.id)
-                )
-            if made.status != "succeeded":
-                # Another transfer of the customer waited for this money, and has it now.
-                await self._v1.payment_intents.cancel_async(made.id)
+        if made.status != "succeeded":
+            # Another transfer of the customer waited for this money, and has it now.
+            await self._v1.payment_intents.cancel_async(made.id)
+
+    async def _since(
+        self, intent: stripe.PaymentIntent
+    ) -> list[stripe.CustomerCashBalanceTransaction]:
+        """The balance's movements since the intent was made, newest first: no older one can be its own."""
+        moves = []
+        async for moved in self._transactions(intent):
+            if moved.created < intent.created:
+                break
+            moves.append(moved)
+        return moves
 
     async def intent_behind(self, intent_id: str, charge_id: str | None) -> str:
         """The intent that a portion was given to, for whoever wants to refund it: the transfer itself, or
@@ -109,9 +129,14 @@ class CashBalance:
             yield moved
 
 
-async def _nothing() -> AsyncIterator[stripe.CustomerCashBalanceTransaction]:
-    return
-    yield
+def _has_surplus(
+    intent: stripe.PaymentIntent, moves: list[stripe.CustomerCashBalanceTransaction]
+) -> bool:
+    """Whether what lies there came with this transfer: it was the last that took anything, and nothing was
+    given back since it was made."""
+    given_back = any(moved.type == "refunded_from_payment" for moved in moves)
+    taken_by = next((one for one in map(_applied_to, moves) if one is not None), None)
+    return moves[0].ending_balance > 0 and taken_by == intent.id and not given_back
 
 
 def _draft(

@@ -76,26 +76,63 @@ async def test_portions_are_counted_once_each(stage: Stage) -> None:
     assert sorted(booked) == [5_000, 14_900]
 
 
-async def test_too_much_stays_in_the_balance_and_pays_the_next(stage: Stage) -> None:
+async def test_too_much_becomes_a_payment_of_its_own_as_soon_as_it_is_read(stage: Stage) -> None:
+    """To the centavo, and once; what is then given back stays the customer's."""
     draft, snapshot = await asked(stage)
-    clabe = transfer_of(snapshot).clabe
-    await stage.control(f"payments/{clabe}/pay", {"amount_minor": 30_000})
-    paid = await stage.provider.get_payment(snapshot.provider_payment_id)
-    assert paid.status is PaymentStatus.SUCCEEDED
-    assert total(paid) == 19_900
-    pending = [c["amount_minor"] for c in await stage.charges() if c["status"] == "pending"]
-    assert pending == [10_100]
+    payment_id = snapshot.provider_payment_id
+    await stage.control(f"payments/{transfer_of(snapshot).clabe}/pay", {"amount_minor": 30_001})
+    for _ in range(2):
+        paid = await stage.provider.get_payment(payment_id)
+        assert paid.status is PaymentStatus.SUCCEEDED
+        assert [capture.amount_minor for capture in paid.captures] == [19_900, 10_101]
+    charges = await stage.charges()
+    assert sorted(c["amount_minor"] for c in charges if c["status"] == "paid") == [10_101, 19_900]
+    assert not [c for c in charges if c["status"] == "pending"], "nothing is in nobody's book"
 
+    await stage.provider.refund(
+        RefundDraft(
+            refund_id="refund-3",
+            provider_payment_id=payment_id,
+            provider_charge_id=paid.captures[1].provider_charge_id,
+            amount_minor=10_101,
+            currency="MXN",
+            reason="requested_by_customer",
+            already_refunded_minor=0,
+        )
+    )
+    found = await stage.provider.get_payment(payment_id)
+    assert (found.captures, found.amount_refunded_minor) == (paid.captures, 10_101)
+    # Stripe keeps it in the customer's cash balance, where it pays the next CLABE.
+    _, following = await asked(stage, provider_customer_id=draft.provider_customer_id)
+    assert transfer_of(following).amount_minor == 19_900 - 10_101
+
+
+async def test_what_another_transfer_waits_for_is_no_surplus(stage: Stage) -> None:
+    draft, first = await asked(stage)
     owner = draft.provider_customer_id
-    _, partly = await asked(stage, provider_customer_id=owner)
-    assert transfer_of(partly).amount_minor == 9_800
-    assert total(partly) == 10_100
-    await stage.control(f"payments/{clabe}/pay", {"amount_minor": 9_800 + 19_900})
-    _, covered = await asked(stage, provider_customer_id=owner)
-    assert covered.status is PaymentStatus.SUCCEEDED
-    assert covered.next_action is None
-    booked = [c["amount_minor"] for c in await stage.charges() if c["status"] == "paid"]
-    assert sum(booked) == 3 * 19_900
+    _, second = await asked(stage, provider_customer_id=owner)
+    clabe = transfer_of(first).clabe
+    await stage.control(f"payments/{clabe}/pay", {"amount_minor": 30_000})
+    paid = await stage.provider.get_payment(first.provider_payment_id)
+    waits = await stage.provider.get_payment(second.provider_payment_id)
+    assert (total(paid), total(waits)) == (19_900, 10_100)
+    await stage.control(f"payments/{clabe}/pay", {"amount_minor": 10_000})
+    assert total(await stage.provider.get_payment(first.provider_payment_id)) == 19_900
+    assert total(await stage.provider.get_payment(second.provider_payment_id)) == 20_100
+
+
+@pytest.mark.parametrize("mode", ["applied_then_timeout", "applied_then_error"])
+@pytest.mark.parametrize("operation", ["payment_intents.create", "payment_intents.confirm"])
+async def test_a_lost_answer_takes_too_much_once(stage: Stage, operation: str, mode: str) -> None:
+    _, snapshot = await asked(stage)
+    await stage.control(f"payments/{transfer_of(snapshot).clabe}/pay", {"amount_minor": 30_000})
+    await stage.control(
+        "faults", {"provider": "stripe", "operation": operation, "mode": mode, "count": 1}
+    )
+    with pytest.raises(ProviderFailure):
+        await stage.provider.get_payment(snapshot.provider_payment_id)
+    paid = await stage.provider.get_payment(snapshot.provider_payment_id)
+    assert [capture.amount_minor for capture in paid.captures] == [19_900, 10_100]
 
 
 async def test_what_a_canceled_transfer_had_becomes_a_payment_of_its_own(stage: Stage) -> None:
