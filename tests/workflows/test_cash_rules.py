@@ -234,15 +234,16 @@ async def test_conekta_sends_a_transfer_of_another_amount_back(world: World) -> 
 
 
 async def test_stripe_takes_its_due_of_a_transfer_of_too_much(world: World) -> None:
-    """The rest stays in the customer's cash balance there: it is no payment of ours."""
+    """The rest is in the books as soon as the transfer is: nothing waits in a balance there."""
     terms = await world.terms(Instrument.SPEI, force_provider=ProviderName.STRIPE)
     await world.open(terms)
     [clabe] = live_references(world)
-    await world.sandbox.state.stripe.pay(clabe, 25000)
+    await world.sandbox.state.stripe.pay(clabe, 25001)
     await world.env.sleep(3 * DAY + HOUR)
     [invoice] = await invoices_of(world, terms)
     assert (invoice.status, invoice.amount_paid_minor) == ("paid", 19900)
-    [capture] = await captures_of(world, terms.subscription_id)
-    assert (capture.amount_minor, capture.applied_minor) == (19900, 19900)
-    assert await unapplied_told(world) == []
+    captures = await captures_of(world, terms.subscription_id)
+    assert {(c.amount_minor, c.applied_minor) for c in captures} == {(19900, 19900), (5101, 0)}
+    assert await unapplied_told(world) == [("paid_twice", "hold")]
+    assert "pending" not in {c["status"] for c in world.core.charges}, "the balance is empty"
     await check_invariants(world)
