@@ -21,6 +21,14 @@ class Report:
     def note(self, text: str) -> None:
         """Something happened."""
 
+    def died(self, name: str, why: str) -> None:
+        """A child ended by itself, and is going to be started again."""
+        self.note(f"{name} died ({why}); starting it again")
+
+    def back(self, name: str, seconds: float) -> None:
+        """It answers again, so many seconds after its end was noticed."""
+        self.note(f"{name} is back ({seconds:.1f} s)")
+
     def warn(self, text: str) -> None:
         """Something the person must not miss."""
 

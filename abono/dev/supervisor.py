@@ -13,8 +13,8 @@ import shutil
 import signal
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -61,6 +61,7 @@ class Supervisor:
         self._children: list[Child] = []
         self._watchers: list[asyncio.Task[None]] = []
         self._postgres: EmbeddedPostgres | None = None
+        self._away: dict[str, asyncio.Event] = {}
 
     async def start(self, environment: Mapping[str, str]) -> StackInfo:
         """Returns when everything answers. Raises DevError; call `stop` in any case."""
@@ -106,6 +107,19 @@ class Supervisor:
         """For the impatient: no order, no grace. Every store on disk survives that."""
         for child in self._children:
             child.kill()
+
+    def child(self, name: str) -> Child:
+        """By the name of its log: postgres, temporal, sandbox, worker, api. Raises KeyError."""
+        return {child.log_file.stem: child for child in self._children}[name]
+
+    @contextmanager
+    def away(self, name: str) -> Iterator[None]:
+        """What dies during the block is started again after it, not before."""
+        self._away[self.child(name).name] = back = asyncio.Event()
+        try:
+            yield
+        finally:
+            back.set()
 
     async def _start_postgres(self, port: int) -> str:
         with self.report.step("PostgreSQL", f"{LOCALHOST}:{port}"):
@@ -189,7 +203,9 @@ class Supervisor:
                 self._give_up(child, code)
                 return
             recent = sum(died - death < DEATHS_WINDOW_SECONDS for death in deaths)
-            self.report.note(f"{child.name} died ({describe_exit(code)}); starting it again")
+            self.report.died(child.name, describe_exit(code))
+            if child.name in self._away:
+                await self._away.pop(child.name).wait()
             await asyncio.sleep(RESTART_BACKOFF_SECONDS[recent - 1])
             try:
                 child.start()
@@ -199,7 +215,7 @@ class Supervisor:
                     self._fail(problem)
                     return
                 continue  # It died again: count that.
-            self.report.note(f"{child.name} is back ({time.monotonic() - died:.1f} s)")
+            self.report.back(child.name, time.monotonic() - died)
             self._publish()
 
     def _give_up(self, child: Child, code: int) -> None:

@@ -133,6 +133,11 @@ class World:
         async with self.sessions() as session:
             return list((await session.scalars(statement)).all())
 
+    async def movements(self) -> list[dict[str, Any]]:
+        """The providers' book, with everything in it that is due by now."""
+        await self.core.settle_time()
+        return [dict(charge) for charge in self.core.charges]
+
     async def subscription(self, id_: UUID) -> Subscription:
         async with self.sessions() as session:
             return (await session.scalars(select(Subscription).where(Subscription.id == id_))).one()
