@@ -7,6 +7,8 @@ MAKEFLAGS += --no-print-directory
 
 PYTHON ?= python3
 PYTEST_ARGS ?=
+CHAOS_SECONDS ?= 300
+CHAOS_SEED ?= 1
 
 # Holds the folder it was made for: after a move everything is prepared anew.
 STAMP := .venv/.prepared
@@ -14,7 +16,7 @@ ifneq "$(shell cat $(STAMP) 2>/dev/null)" "$(CURDIR)"
 $(shell rm -f $(STAMP))
 endif
 
-.PHONY: help up demo test faults check record prepare docs fuzz bench
+.PHONY: help up demo test chaos faults check record prepare docs fuzz bench
 
 help: ## Show this help
 	@echo "Abono, a subscription engine that survives anything."
@@ -32,6 +34,10 @@ demo: $(STAMP) ## Play a subscription's life (starts the engine when it does not
 
 test: $(STAMP) ## Run all tests (PYTEST_ARGS="-k name" for some)
 	@exec .venv/bin/pytest -n 3 --dist worksteal $(PYTEST_ARGS)
+
+chaos: $(STAMP) ## Live with every fault, then kill process after process (CHAOS_SECONDS each)
+	@.venv/bin/abono chaos lives --seed $(CHAOS_SEED) --seconds $(CHAOS_SECONDS)
+	@exec .venv/bin/abono chaos processes --seed $(CHAOS_SEED) --seconds $(CHAOS_SECONDS)
 
 faults: $(STAMP) ## Place every pair of faults in the life of a charge (an hour or more)
 	@ABONO_TEST_ALL_FAULT_PAIRS=1 exec .venv/bin/pytest -n 2 --dist worksteal tests/faults

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 from typer.exceptions import TyperException
 
+from abono.chaos.command import commands as chaos
+
 if TYPE_CHECKING:
     from abono.settings import Settings
 
@@ -31,6 +33,7 @@ webhooks = typer.Typer(
     help="Webhooks that providers sent: which wait, which failed, send them again."
 )
 app.add_typer(webhooks, name="webhooks")
+app.add_typer(chaos, name="chaos")
 
 
 def main() -> None:

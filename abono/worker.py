@@ -69,6 +69,11 @@ WORKFLOWS: Sequence[type] = (
 PASSED_THROUGH = ("activities", "models", "workflows", "pydantic", "temporalio", "tzdata")
 # Long enough for an attempt in flight to hear its provider's answer.
 GRACEFUL_SHUTDOWN = timedelta(seconds=15)
+# The SDK's own number; an evicted workflow costs a replay of a short history and nothing else.
+CACHED_WORKFLOWS_MAX = 1000
+# What a killed worker remembered waits this long before another one takes it: the Go SDK's number, half
+# of Python's.
+STICKY_TIMEOUT = timedelta(seconds=5)
 # The file tells whoever started this process that it polls.
 READY_FILE = Path("run") / "worker.ready"
 
@@ -87,6 +92,7 @@ def make_workers(
     interceptors: Sequence[Interceptor] = (),
     executor: Executor | None = None,
     calls_per_second: Mapping[ProviderName, float] | None = None,
+    cached_workflows_max: int = CACHED_WORKFLOWS_MAX,
 ) -> list[Worker]:
     """One worker for workflows and database writes, and one per provider for its calls alone, so
     that a slow provider starves nobody. `calls_per_second` is kept by the server, over all workers; it
@@ -130,6 +136,8 @@ def make_workers(
         ],
         workflow_runner=workflow_runner(),
         workflow_task_poller_behavior=PollerBehaviorAutoscaling(),
+        max_cached_workflows=cached_workflows_max,
+        sticky_queue_schedule_to_start_timeout=STICKY_TIMEOUT,
         **common,
     )
     provider_activities: list[Callable[..., Any]] = [

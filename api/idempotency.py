@@ -29,8 +29,9 @@ from api.problems import PROBLEM_MEDIA_TYPE, log_unexpected, problem_body
 from models.errors import AbonoError, Conflict, InvalidRequest
 from models.storage.tables import IdempotencyKey, new_id
 
-# Longer than any POST may take (10 s), short enough that a crash does not block a caller for long.
-LEASE = timedelta(seconds=30)
+# Longer than any POST may take (10 s), short enough that a crash does not block a caller for long. A POST
+# that is slower still may run twice at once, which is as good as once: the id is the same.
+LEASE = timedelta(seconds=12)
 _KEY_LENGTH_MAX = 255
 
 _Prepared = TypeVar("_Prepared")

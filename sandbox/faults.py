@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -32,6 +33,7 @@ class Fault(BaseModel):
 class Faults:
     def __init__(self) -> None:
         self.active: list[Fault] = []
+        self.hit: Counter[str] = Counter()  # How many calls each mode has met.
 
     def add(self, fault: Fault) -> None:
         self.active.append(fault)
@@ -44,6 +46,7 @@ class Faults:
         for fault in self.active:
             if fault.provider not in {provider, "*"} or fault.operation not in {operation, "*"}:
                 continue
+            self.hit[fault.mode] += 1
             if fault.count is not None:
                 fault.count -= 1
                 if fault.count == 0:

@@ -85,7 +85,8 @@ def plan_rounds(seed: int) -> Iterator[Round]:
     while True:
         number += 1
         first = _choose(chance, last)
-        blows, apart = (first,), 0.0
+        apart = 0.0
+        blows: tuple[Blow, ...] = (first,)
         if first.act is Act.KILL and chance.random() < _DOUBLE_SHARE:
             blows = (first, _choose(chance, last | {first.target}, only=Act.KILL))
             apart = _DOUBLE_SECONDS_MAX * chance.random()

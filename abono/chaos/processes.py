@@ -144,11 +144,14 @@ class _Run:
                 self._tell(f"  weather: {await self._weather.turn_bad()}")
             if round_.burst:
                 await self._weather.burst(round_.burst)
+            clearing = asyncio.create_task(self._weather.clear_up())
             try:
                 recovery = await striker.play(round_, probe)
             except TimeoutError:
                 report.violations.append(f"round {round_.number}: a part did not come back")
                 return
+            finally:
+                clearing.cancel()
             report.rounds += 1
             report.blows.update(f"{blow.target}: {blow.act}" for blow in round_.blows)
             report.recoveries.append(recovery)
@@ -173,7 +176,7 @@ class _Run:
         self._tell("checking the books")
         try:
             report.rest_seconds = await come_to_rest(
-                self._books, self._caller, self._campaign.rest_seconds_max
+                self._books, self._caller, self._campaign.rest_seconds_max, self._tell
             )
             await check_tenants(info)
             check_logs(self._stage.home, info)

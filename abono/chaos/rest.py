@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -71,7 +71,9 @@ async def books_of(info: StackInfo) -> AsyncIterator[StackBooks]:
         await engine.dispose()
 
 
-async def come_to_rest(books: StackBooks, caller: Caller, seconds: float) -> float:
+async def come_to_rest(
+    books: StackBooks, caller: Caller, seconds: float, tell: Callable[[str], None]
+) -> float:
     """Looks until every book agrees; how long that took. Raises InvariantViolated when something is
     still wrong after `seconds`: then it is no delay."""
     began = time.monotonic()
@@ -84,6 +86,8 @@ async def come_to_rest(books: StackBooks, caller: Caller, seconds: float) -> flo
         try:
             await _check(books)
         except (InvariantViolated, SQLAlchemyError, RPCError, OSError, httpx.HTTPError) as problem:
+            if looks % _AGAIN_EVERY_LOOKS == 1:
+                tell(f"  not at rest yet: {str(problem).splitlines()[0][:200]}")
             if time.monotonic() - began > seconds:
                 raise InvariantViolated(f"after {seconds:.0f} s of rest: {problem}") from problem
         else:

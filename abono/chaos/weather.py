@@ -13,6 +13,7 @@ from sandbox.faults import FaultMode
 PROVIDERS = ("stripe", "conekta", "polar")
 _FAULTS_MAX, _TIMES_MAX = 3, 3
 _SLOW_SECONDS = 2.0
+STORM_SECONDS = 20.0
 
 
 class Weather:
@@ -52,6 +53,14 @@ class Weather:
             self._caller.control("DELETE", "/faults"),
             self._caller.control("POST", "/webhooks", {}),
         )
+        # Providers repeat what nobody took, and so what the network lost.
+        await self._caller.control("POST", "/webhooks/redeliver", {"only_undelivered": True})
+
+    async def clear_up(self) -> None:
+        """Until cancelled: no storm lasts for ever, and whoever waits for lost news hears it then."""
+        while True:
+            await asyncio.sleep(STORM_SECONDS)
+            await self.turn_fair()
 
     async def burst(self, copies: int) -> None:
         """Every webhook so far, so many times again, all at once."""

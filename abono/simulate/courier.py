@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
 from dataclasses import dataclass
 from random import Random
 from typing import Any
@@ -27,11 +28,13 @@ _PASSES_MAX = 5
 
 @dataclass(frozen=True)
 class Shares:
-    """Of all webhooks, as shares of one; what is held comes with a later delivery."""
+    """Of all webhooks, as shares of one; what is held comes with a later delivery. `shuffled` is of
+    all deliveries: those whose webhooks come in any order."""
 
     lost: float = 0.0
     held: float = 0.0
     doubled: float = 0.0
+    shuffled: float = 0.0
 
 
 class Courier:
@@ -46,6 +49,7 @@ class Courier:
         self._seen = 0
         self._held: list[dict[str, Any]] = []
         self._lock = asyncio.Lock()
+        self.met: Counter[str] = Counter()  # How many webhooks had which fate.
 
     async def deliver(self) -> None:
         """Everything that the providers have sent since the last time, less what the network loses."""
@@ -70,16 +74,22 @@ class Courier:
     def _on_the_way(self) -> list[dict[str, Any]]:
         new, self._held = [*self._held, *self._core.webhooks.events[self._seen :]], []
         self._seen = len(self._core.webhooks.events)
-        arriving = []
+        arriving, shares = [], self._shares
         for event in new:
-            roll, shares = self._chance.random(), self._shares
+            roll = self._chance.random()
             if roll < shares.lost:
+                self.met["lost"] += 1
                 continue
             if roll < shares.lost + shares.held:
+                self.met["held"] += 1
                 self._held.append(event)
                 continue
             twice = roll < shares.lost + shares.held + shares.doubled
+            self.met["doubled"] += twice
             arriving += [event, event] if twice else [event]
+        if shares.shuffled and self._chance.random() < shares.shuffled:
+            self.met["shuffled"] += len(arriving)
+            self._chance.shuffle(arriving)
         return arriving
 
     async def _hand_over(self, record: dict[str, Any]) -> None:

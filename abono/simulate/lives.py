@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
@@ -16,6 +17,8 @@ HOUR, DAY, YEAR = timedelta(hours=1), timedelta(days=1), timedelta(days=365)
 DEEDS_PER_YEAR = 1.5
 FAULTS_PER_YEAR = 12.0
 FAULT_MODES = ("down", "error", "rate_limit", "applied_then_timeout", "applied_then_error")
+# Of real seconds, within the patience of the simulated worker's calls.
+SLOW_SECONDS = {"slow": 0.2}
 # A provider is rarely away for longer; the engine's own patience is tried by the longest of these.
 OUTAGES = (timedelta(minutes=5), HOUR, 6 * HOUR, DAY)
 
@@ -114,6 +117,7 @@ class Outage:
     ends: timedelta
     provider: str
     mode: str
+    seconds: float | None = None  # How slow, where the mode is that.
 
 
 def plan_lives(seed: int, subscriptions: int, years: float) -> list[Life]:
@@ -121,19 +125,20 @@ def plan_lives(seed: int, subscriptions: int, years: float) -> list[Life]:
     return [_life(Random(f"{seed}/{n}"), n, years) for n in range(1, subscriptions + 1)]  # noqa: S311
 
 
-def plan_outages(seed: int, years: float) -> list[Outage]:
+def plan_outages(
+    seed: int,
+    years: float,
+    *,
+    modes: Sequence[str] = FAULT_MODES,
+    per_year: float = FAULTS_PER_YEAR,
+) -> list[Outage]:
     chance = Random(f"{seed}/faults")  # noqa: S311 - seeded on purpose
     outages = []
-    for _ in range(round(FAULTS_PER_YEAR * years)):
+    for _ in range(round(per_year * years)):
         begins = years * YEAR * chance.random()
-        outages.append(
-            Outage(
-                begins=begins,
-                ends=begins + chance.choice(OUTAGES),
-                provider=chance.choice(["stripe", "conekta"]),
-                mode=chance.choice(FAULT_MODES),
-            )
-        )
+        ends, provider = begins + chance.choice(OUTAGES), chance.choice(["stripe", "conekta"])
+        mode = chance.choice(modes)
+        outages.append(Outage(begins, ends, provider, mode, SLOW_SECONDS.get(mode)))
     return sorted(outages, key=lambda outage: outage.begins)
 
 

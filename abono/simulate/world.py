@@ -38,7 +38,7 @@ from abono.settings import Settings
 from abono.simulate.payer import Payer
 from abono.simulate.serving import serving
 from abono.wiring import build_providers
-from abono.worker import make_workers
+from abono.worker import CACHED_WORKFLOWS_MAX, make_workers
 from models.billing_policy import BillingPolicy
 from models.calendar import BillingInterval
 from models.commands import (
@@ -119,6 +119,8 @@ class World:
     payer: Payer
     application_id: UUID = field(default_factory=new_id)
     heard: set[str] = field(default_factory=set)  # Provider event ids that a test has delivered.
+    # Called when the providers behave again, so that whatever else disturbs can end as well.
+    on_calm: list[Callable[[], None]] = field(default_factory=list)
 
     @property
     def core(self) -> Core:
@@ -317,9 +319,10 @@ async def open_world(
     webhook_base_url: str | None = None,
     start: Callable[[], Awaitable[WorkflowEnvironment]] | None = None,
     interceptors: Sequence[Interceptor] = (),
+    cached_workflows_max: int = CACHED_WORKFLOWS_MAX,
 ) -> AsyncIterator[World]:
     """One world, gone at the end of the block. `start` makes another Temporal than the skipping one;
-    `interceptors` stand around its activities."""
+    `interceptors` are the worker's, inside of the shared clock."""
     database_url = await databases.create()
     app = create_app(SandboxConfig(webhook_base_url=webhook_base_url))
     async with AsyncExitStack() as stack:
@@ -348,7 +351,11 @@ async def open_world(
         payer = Payer(app)
         app.state.core.on_time.append(payer.tick)
         for worker in make_workers(
-            env.client, sessions, providers, interceptors=[SharedClock(payer), *interceptors]
+            env.client,
+            sessions,
+            providers,
+            interceptors=[SharedClock(payer), *interceptors],
+            cached_workflows_max=cached_workflows_max,
         ):
             await stack.enter_async_context(worker)
         world = World(env, env.client, app, sandbox_url, database_url, sessions, providers, payer)
