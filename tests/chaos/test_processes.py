@@ -1,0 +1,25 @@
+"""API, worker, PostgreSQL and Temporal killed once each under load: no invariant is violated."""
+
+from __future__ import annotations
+
+import pytest
+
+from abono.chaos.blows import SHORT_STORY
+from abono.chaos.processes import Campaign, run_campaign
+from abono.chaos.strikes import RESUME_SECONDS_MAX
+
+
+@pytest.mark.timeout(300)
+async def test_the_stack_survives_the_kill_of_each_of_its_parts() -> None:
+    told: list[str] = []
+    campaign = Campaign(
+        seed=1, seconds=RESUME_SECONDS_MAX, rounds=SHORT_STORY, customers=2, rest_seconds_max=60.0
+    )
+    report = await run_campaign(campaign, told.append)
+    events = "\n".join(told)
+    assert not report.violations, f"{report.violations}\n{events}"
+    assert report.rounds == len(SHORT_STORY), events
+    for part in ("API", "Worker", "PostgreSQL", "Temporal"):
+        assert f"{part} died (SIGKILL); starting it again" in told
+    assert sum(report.stories.values()) > 0, events
+    assert report.replayed > report.rounds, "histories replay (invariant 8)"
