@@ -107,9 +107,14 @@ class WebhookSender:
     async def _post(self, url: str, body: bytes, headers: dict[str, str]) -> bool:
         if self._client is None:
             self._client = httpx.AsyncClient(timeout=10, trust_env=False)
+        client = self._client
         try:
-            response = await self._client.post(url, content=body, headers=headers)
+            response = await client.post(url, content=body, headers=headers)
         except httpx.HTTPError:
+            # A pool whose server was killed under a hundred requests may never hand out a connection
+            # again. Whoever still uses it ends by its own time limit.
+            if self._client is client:
+                self._client = None
             return False
         return response.is_success
 

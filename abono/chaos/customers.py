@@ -85,7 +85,7 @@ def path_of(subscription: dict[str, Any]) -> str:
 
 
 async def _organization(caller: Caller, name: str, country: str) -> str:
-    body = {"external_id": name, "name": name, "email": "ana@example.com", "country": country}
+    body = {"external_id": name, "name": name, "email": f"{name}@example.com", "country": country}
     return str((await caller.post("/billing/organizations", body))["id"])
 
 

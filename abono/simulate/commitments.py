@@ -44,9 +44,14 @@ def check_transitions(entries: Iterable[AuditEntry]) -> None:
         if entry.subscription_id is not None and "status" in entry.after:
             moves[entry.subscription_id].append(entry)
     for subscription_id, made in moves.items():
-        made.sort(key=lambda entry: (entry.at, entry.version, entry.id))
         status = began = SubscriptionStatus.INCOMPLETE
-        for entry in made:
+        made.sort(key=lambda entry: (entry.at, entry.version))
+        while made:
+            # Several moves of one commit bear one time: they are taken in the order in which they fit.
+            same = [one for one in made if (one.at, one.version) == (made[0].at, made[0].version)]
+            fitting = [one for one in same if one.before["status"] == status]
+            entry = (fitting or same)[0]
+            made.remove(entry)
             before = SubscriptionStatus(entry.before["status"])
             move = (before, SubscriptionEvent(entry.action))
             whole = before in {status, began} and TRANSITIONS.get(move) == entry.after["status"]
@@ -81,4 +86,5 @@ def check_over_is_over(
         late = datetime.fromisoformat(movement["created_at"]) > end + farewell
         # A slip may be paid long after; it was issued before.
         billed = late and not movement["reference"]
-        hold(not billed, f"invariant 6: {owner} was charged after its end: {movement['id']}")
+        told = f"{movement['provider']} {movement['id']} at {movement['created_at']}, over at {end}"
+        hold(not billed, f"invariant 6: {owner} was charged after its end: {told}")

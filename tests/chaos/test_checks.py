@@ -68,6 +68,7 @@ def attempt(after: timedelta, outcome: OutcomeClass) -> ChargeAttempt:
 def charge(after: timedelta, reference: str | None = None) -> dict[str, Any]:
     return {
         "id": "ch_1",
+        "provider": "stripe",
         "kind": "charge",
         "status": "paid",
         "reference": reference,
