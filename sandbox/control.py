@@ -101,7 +101,9 @@ class Control:
 
     async def redeliver(self, request: Request) -> Response:
         body = await _json(request)
-        count = self.core.webhooks.redeliver(only_undelivered=bool(body.get("only_undelivered")))
+        count = self.core.webhooks.redeliver(
+            only_undelivered=bool(body.get("only_undelivered")), newest=int(body.get("newest", 0))
+        )
         return JSONResponse({"redelivered": count})
 
     async def pay(self, request: Request) -> Response:

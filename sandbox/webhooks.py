@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import ssl
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import httpx
@@ -15,6 +17,12 @@ Signer = Callable[[bytes], dict[str, str]]
 
 # Shorter than the real ones (hours), so that a restarted API hears everything within a demo.
 RETRY_DELAYS_SECONDS = (0.5, 1, 2, 4, 8, 15, 30, 60, 60, 60)
+
+
+@cache
+def _trusted() -> ssl.SSLContext:
+    """Made once: reading the machine's certificates takes longer than a delivery."""
+    return ssl.create_default_context()
 
 
 class DeliveryPolicy(BaseModel):
@@ -58,9 +66,11 @@ class WebhookSender:
             self._send(record)
             self._spawn(self._release_held(0.0))
 
-    def redeliver(self, *, only_undelivered: bool = False) -> int:
-        """Send events again (all of them, or those that never arrived); returns how many."""
+    def redeliver(self, *, only_undelivered: bool = False, newest: int = 0) -> int:
+        """Send events again (all of them, or those that never arrived, or so many of the `newest`);
+        returns how many."""
         chosen = [e for e in self.events if not only_undelivered or e["status"] != "delivered"]
+        chosen = chosen[-newest:]
         for record in chosen:
             self._send(record)
         return len(chosen)
@@ -106,7 +116,7 @@ class WebhookSender:
 
     async def _post(self, url: str, body: bytes, headers: dict[str, str]) -> bool:
         if self._client is None:
-            self._client = httpx.AsyncClient(timeout=10, trust_env=False)
+            self._client = httpx.AsyncClient(timeout=10, trust_env=False, verify=_trusted())
         client = self._client
         try:
             response = await client.post(url, content=body, headers=headers)

@@ -44,8 +44,8 @@ class Blow:
 @dataclass(frozen=True)
 class Round:
     """One or two blows close together, `gap_seconds` after the last ones were recovered from. With
-    `weather` the providers and the network behave badly at the same time. `burst` copies of every
-    webhook so far are sent at once."""
+    `weather` the providers and the network behave badly at the same time. `burst` copies of the
+    newest webhooks are sent at once."""
 
     number: int
     gap_seconds: float

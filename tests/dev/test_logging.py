@@ -113,3 +113,9 @@ def test_lower_levels_are_silent(lines: io.StringIO) -> None:
     logging.getLogger("noisy").debug("nothing")
     structlog.get_logger("abono").debug("nothing")
     assert lines.getvalue() == ""
+
+
+def test_the_address_of_a_call_to_a_provider_is_not_written(lines: io.StringIO) -> None:
+    """A token of the browser is part of it where Stripe attaches a card."""
+    logging.getLogger("httpx").info("HTTP Request: POST /v1/payment_methods/pm_1Nabc/attach")
+    assert lines.getvalue() == ""
