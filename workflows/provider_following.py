@@ -149,6 +149,8 @@ class ProviderFollower:
         disposition = "nothing_new"
         if snapshot.latest_invoice is not None:
             disposition = self.apply_invoice(snapshot.latest_invoice)
+        if self._is_another(snapshot):
+            return disposition
         if snapshot.status is ProviderSubscriptionStatus.CANCELED:
             if state.provider_pause is ProviderPause.REPLACED:
                 return "stale"  # Whoever pays gets another one there.
@@ -172,6 +174,13 @@ class ProviderFollower:
             )
             return "applied"
         return disposition
+
+    def _is_another(self, snapshot: SubscriptionSnapshot) -> bool:
+        """Of a start that was undone after its answer got lost, or that came to nothing: its end, which
+        may be told late, is not the end of the one that is billed. Money on it is looked at all the same."""
+        state = self._desk.state
+        ours = (state.provider, state.provider_subscription_id)
+        return ours != (snapshot.provider, snapshot.provider_subscription_id)
 
     def doubts(self, event: ProviderEvent) -> bool:
         """Whether the event says another thing about a pause than we know, or that one has ended which

@@ -13,9 +13,11 @@ from sqlalchemy import select
 from abono.simulate.invariants import check_invariants
 from abono.simulate.world import World
 from models.calendar import BillingInterval
-from models.commands import Cancel, Resume, RetryPayment
+from models.commands import Cancel, InboxEvent, ProviderEvents, Resume, RetryPayment
+from models.events import EventKind, ProviderEvent
 from models.outcomes import Instrument, ProviderName
-from models.storage.tables import FallbackEvent
+from models.snapshots import ProviderSubscriptionStatus, SubscriptionSnapshot
+from models.storage.tables import FallbackEvent, Subscription, new_id
 from models.subscription import SubscriptionTerms
 from sandbox.faults import Fault, FaultMode
 from tests.support.books import attempts_of, invoices_of, told_by_the_clock
@@ -88,6 +90,53 @@ async def test_a_good_card_is_active_at_once(world: World, wallet: Wallet) -> No
         "succeeded",
     )
     await check_invariants(world)
+
+
+async def test_the_late_end_of_an_undone_start_is_not_the_end(world: World, wallet: Wallet) -> None:
+    """A first try whose answer got lost was undone, the second one is billed. The news of the first one's
+    end come late; believed, they would end a subscription that the provider goes on charging."""
+    terms = await holder(world, wallet.good, wallet)
+    handle, _ = await world.open(terms)
+    undone, ours = "sub_undone", (await world.subscription(terms.subscription_id))
+    await handle.signal(
+        SubscriptionWorkflow.provider_events, ended_event(ours, provider_subscription_id=undone)
+    )
+    await world.env.sleep(HOUR)
+    row = await world.subscription(terms.subscription_id)
+    assert (row.status, row.canceled_at) == ("active", None)
+    id_ = str(ours.provider_subscription_id)
+    await handle.signal(
+        SubscriptionWorkflow.provider_events, ended_event(ours, provider_subscription_id=id_)
+    )
+    await world.env.sleep(HOUR)
+    assert (await world.subscription(terms.subscription_id)).status == "canceled"
+
+
+def ended_event(row: Subscription, *, provider_subscription_id: str) -> ProviderEvents:
+    start, end = row.current_period_start, row.current_period_end
+    assert row.provider is not None
+    assert start is not None
+    assert end is not None
+    provider = ProviderName(row.provider)
+    snapshot = SubscriptionSnapshot(
+        provider=provider,
+        provider_subscription_id=provider_subscription_id,
+        provider_customer_id="customer",
+        status=ProviderSubscriptionStatus.CANCELED,
+        current_period_start=start,
+        current_period_end=end,
+        canceled_at=start,
+    )
+    event = ProviderEvent(
+        provider=provider,
+        provider_event_id=f"event of {provider_subscription_id}",
+        event_type="subscription.ended",
+        kind=EventKind.SUBSCRIPTION,
+        occurred_at=start,
+        provider_subscription_id=provider_subscription_id,
+        subscription=snapshot,
+    )
+    return ProviderEvents(events=[InboxEvent(id=new_id(), event=event)])
 
 
 async def test_a_refused_card_stays_incomplete_and_ends_after_a_day(
