@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from abono.simulate.world import World
+from models.billing_policy import OnUnpaid
 from models.calendar import BillingInterval
 from models.commands import (
     TASK_QUEUE,
@@ -15,6 +16,7 @@ from models.commands import (
     Pause,
     PauseAt,
     Resume,
+    RetryPayment,
     SetPaymentMethod,
     dispute_workflow_id,
     late_workflow_id,
@@ -33,6 +35,7 @@ from tests.support.changing import change, offer, sell
 from tests.support.disputes import hear_disputes
 from tests.support.refunds import captures_of, reserve, told
 from tests.workflows.test_cards import AUSTIN, MEXICO_CITY, holder
+from tests.workflows.test_dunning import kept, missed
 from workflows.late_payment import LatePaymentWorkflow
 from workflows.payment_method import DetachPaymentMethodWorkflow
 from workflows.reconcile import ReconcileWorkflow
@@ -84,6 +87,17 @@ async def card_paused_with_its_period(world: World) -> SubscriptionTerms:
     command = Pause(actor="record", at=PauseAt.PERIOD_END, resume_at=end + 10 * DAY)
     await handle.execute_update(SubscriptionWorkflow.pause, command)
     await world.env.sleep(42 * DAY)
+    return terms
+
+
+async def card_paused_unpaid(world: World) -> SubscriptionTerms:
+    """Months later another card pays: Conekta gets another subscription for it."""
+    terms, handle = await missed(world, kept(OnUnpaid.PAUSE), wallet=MEXICO_CITY)
+    await world.env.sleep(40 * DAY)
+    better = await world.store_card(terms.organization_id, MEXICO_CITY.good, ProviderName.CONEKTA)
+    paid = RetryPayment(actor="record", payment_method_id=better)
+    await handle.execute_update(SubscriptionWorkflow.retry_payment, paid)
+    await world.env.sleep(HOUR)
     return terms
 
 
@@ -248,6 +262,7 @@ LIFE_SCENARIOS = (
     voucher_paused_and_resumed,
     card_paused_and_resumed,
     card_paused_with_its_period,
+    card_paused_unpaid,
     voucher_plan_changed,
     voucher_plan_change_lapsed,
     card_plan_changed,
