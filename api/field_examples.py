@@ -52,6 +52,8 @@ FIELD_EXAMPLES: dict[str, Any] = {
     # Invoices, attempts and payments
     "InvoiceView.status": "paid",
     "InvoiceDetail.status": "paid",
+    "InvoiceListed.status": "paid",
+    "InvoiceRead.status": "paid",
     "provider_invoice_id": "in_1QAbCdEf",
     "InvoiceLine.description": "Pro",
     "hosted_invoice_url": "https://invoice.stripe.com/i/acct_1/in_1QAbCdEf",

@@ -8,8 +8,8 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
+from api.invoice_views import AttemptView
 from api.problems import CombinationError
-from api.responses import AttemptView
 from api.schemas import AMOUNT_MINOR_MAX, Currency, Moment
 from models.operations import DecidedBy, Declaration, Resolution
 from models.outcomes import OutcomeClass

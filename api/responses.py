@@ -12,18 +12,18 @@ from models.outcomes import NextAction
 from models.plan_change import InvoiceLine
 
 
-class _View(BaseModel):
+class View(BaseModel):
     model_config = ConfigDict(from_attributes=True)
 
 
-def _with_example(**values: Any) -> ConfigDict:
+def with_example(**values: Any) -> ConfigDict:
     return ConfigDict(from_attributes=True, json_schema_extra={"examples": [values]})
 
 
 class Problem(BaseModel):
     """RFC 9457 problem details. `code` is stable; `errors` points at fields or lists reasons."""
 
-    model_config = _with_example(
+    model_config = with_example(
         type="/errors/conflict",
         title="The object's state does not allow this",
         status=409,
@@ -39,7 +39,7 @@ class Problem(BaseModel):
     errors: list[dict[str, Any]] | None = None
 
 
-class OrganizationView(_View):
+class OrganizationView(View):
     id: UUID
     external_id: str | None
     name: str
@@ -53,7 +53,7 @@ class OrganizationView(_View):
     updated_at: datetime
 
 
-class PlanPriceView(_View):
+class PlanPriceView(View):
     """`provider_plan_ids`: what the price is called at each provider that has billed it so far."""
 
     currency: str
@@ -62,11 +62,11 @@ class PlanPriceView(_View):
     provider_plan_ids: dict[str, str]
 
 
-class PlanView(_View):
+class PlanView(View):
     """`provider_plan_ids`: by provider, then by `currency/interval`. `billing_policy`: what differs from
     the engine's own."""
 
-    model_config = _with_example(
+    model_config = with_example(
         id="01890a5d-ac96-774b-bcce-b302099a8058",
         name="Pro",
         description="For teams",
@@ -102,7 +102,7 @@ class PlanView(_View):
     updated_at: datetime
 
 
-class PaymentMethodView(_View):
+class PaymentMethodView(View):
     """`status`: pending until the provider has answered, then active or failed."""
 
     id: UUID
@@ -121,7 +121,7 @@ class PaymentMethodView(_View):
     updated_at: datetime
 
 
-class FallbackView(_View):
+class FallbackView(View):
     attempted_provider: str
     fallback_provider: str
     reason: str
@@ -150,12 +150,12 @@ class CollectionView(BaseModel):
     ends_at: datetime | None
 
 
-class SubscriptionView(_View):
+class SubscriptionView(View):
     """`next_action` is what the customer has to do now; `access_until` how long they may be let in, whatever
     the payment status. `collection` is null while nothing is being collected; `risk` says why an operator
     should look (`disputed`)."""
 
-    model_config = _with_example(
+    model_config = with_example(
         id="01890a5d-ac96-774b-bcce-b302099a8060",
         organization_id="01890a5d-ac96-774b-bcce-b302099a8057",
         plan_id="01890a5d-ac96-774b-bcce-b302099a8058",
@@ -236,102 +236,11 @@ class SubscriptionView(_View):
     updated_at: datetime
 
 
-class AttemptView(_View):
-    """`outcome`: succeeded, declined, not_attempted, pending, or unknown (being found out)."""
-
-    id: UUID
-    provider: str
-    instrument: str
-    amount_minor: int
-    currency: str
-    outcome: str
-    reason: str | None
-    provider_object_id: str | None
-    started_at: datetime
-    finished_at: datetime | None
-
-
-class PaymentView(_View):
-    """`kind`: capture, refund, refund_reversal, dispute, dispute_reversal, or out_of_band (an operator's
-    booking: `provider` is null). What `applied_minor` leaves of `amount_minor` is unapplied money."""
-
-    id: UUID
-    attempt_id: UUID | None
-    provider: str | None
-    provider_charge_id: str
-    kind: str
-    amount_minor: int
-    applied_minor: int
-    currency: str
-    occurred_at: datetime
-
-
-class InvoiceView(_View):
-    id: UUID
-    organization_id: UUID
-    subscription_id: UUID | None
-    provider: str | None
-    provider_invoice_id: str | None
-    amount_minor: int
-    amount_paid_minor: int
-    amount_refunded_minor: int
-    currency: str
-    status: str
-    period_start: datetime | None
-    period_end: datetime | None
-    invoice_date: datetime
-    due_date: datetime
-    paid_at: datetime | None
-    lines: list[InvoiceLine]
-    hosted_invoice_url: str | None
-    invoice_pdf: str | None
-
-
-class DisputeView(_View):
-    """`status`: open, won or lost. While it is open, and when it is lost, its money is a payment of the kind
-    `dispute` at the invoice; won, there is one of the kind `dispute_reversal` beside it. `evidence_due_at`:
-    until when the provider takes evidence, in its own panel."""
-
-    model_config = _with_example(
-        id="01890a5d-ac96-774b-bcce-b302099a8070",
-        organization_id="01890a5d-ac96-774b-bcce-b302099a8057",
-        subscription_id="01890a5d-ac96-774b-bcce-b302099a8060",
-        purchase_id=None,
-        invoice_id="01890a5d-ac96-774b-bcce-b302099a8061",
-        payment_id="01890a5d-ac96-774b-bcce-b302099a8062",
-        provider="stripe",
-        provider_dispute_id="du_1QAbCdEf",
-        amount_minor=1900,
-        currency="USD",
-        reason="fraudulent",
-        status="open",
-        evidence_due_at="2026-12-01T18:00:00Z",
-        opened_at="2026-11-22T18:00:00Z",
-        closed_at=None,
-    )
-
-    id: UUID
-    organization_id: UUID
-    subscription_id: UUID | None
-    purchase_id: UUID | None
-    invoice_id: UUID | None
-    payment_id: UUID | None
-    provider: str
-    provider_dispute_id: str
-    amount_minor: int
-    currency: str
-    reason: str | None
-    status: str
-    evidence_due_at: datetime | None
-    opened_at: datetime
-    closed_at: datetime | None
-
-
-class ChangePreview(_View):
+class ChangePreview(View):
     """What a change would come to at `at`. `amount_due_minor` is collected now; `takes_effect_at` is
     null when the change waits for that to be paid. `credit_minor` is the customer's credit afterwards."""
 
-    model_config = _with_example(
+    model_config = with_example(
         at="2026-11-22T18:00:00Z",
         proration="prorate",
         takes_effect_at="2026-11-22T18:00:00Z",
@@ -383,13 +292,7 @@ class ChangePreview(_View):
     next_invoice_at: datetime | None
 
 
-class InvoiceDetail(InvoiceView):
-    attempts: list[AttemptView]
-    payments: list[PaymentView]
-    disputes: list[DisputeView]
-
-
-class EventView(_View):
+class EventView(View):
     """What the app is told. `sequence` counts up from 1 within a subscription, a purchase, or an
     organization's benefit, without gaps."""
 
@@ -403,6 +306,6 @@ class EventView(_View):
 
 
 class WebhookAnswer(BaseModel):
-    model_config = _with_example(status="accepted")
+    model_config = with_example(status="accepted")
 
     status: str

@@ -7,7 +7,6 @@ from uuid import UUID
 
 from fastapi import APIRouter, Query
 from fastapi.responses import JSONResponse
-from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.auth import Principal, Reader, Writer
@@ -15,10 +14,11 @@ from api.clock import now
 from api.commands import Commands
 from api.context import ApiContext, Context
 from api.idempotency import Answer, RunOnce
+from api.invoice_views import DisputeView
+from api.lists import PageAsked, newest
 from api.openapi import problems
-from api.pagination import Cursor, Limit, Page, newest_first, page, split_page
-from api.responses import DisputeView
-from api.tenancy import get_scoped, scoped
+from api.pagination import Page
+from api.tenancy import get_scoped
 from models.commands import DisputeInput
 from models.errors import Conflict
 from models.outcomes import ProviderName
@@ -38,24 +38,22 @@ router = APIRouter(prefix="/disputes", tags=["Disputes"])
 async def list_disputes(
     context: Context,
     principal: Reader,
+    asked: PageAsked,
     subscription_id: UUID | None = None,
     invoice_id: UUID | None = None,
+    organization_id: UUID | None = None,
     status: Annotated[DisputeStatus | None, Query()] = None,
-    limit: Limit = 20,
-    cursor: Cursor = None,
 ) -> Page[DisputeView]:
     """Newest first."""
-    statement = scoped(select(Dispute), principal)
-    wanted = {"subscription_id": subscription_id, "invoice_id": invoice_id, "status": status}
-    for name, value in wanted.items():
-        if value is not None:
-            statement = statement.where(getattr(Dispute, name) == value)
-    statement = newest_first(statement, Dispute.id, cursor, limit)
+    filters = {
+        Dispute.subscription_id: subscription_id,
+        Dispute.invoice_id: invoice_id,
+        Dispute.organization_id: organization_id,
+        Dispute.status: status,
+    }
     async with context.sessions() as session:
-        rows, more = split_page((await session.scalars(statement)).all(), limit)
-    return page(
-        [DisputeView.model_validate(row) for row in rows], more, rows[-1].id if rows else None
-    )
+        found = await newest(session, Dispute, principal, asked, filters)
+    return found.page([DisputeView.model_validate(row) for row in found.rows])
 
 
 @router.get(

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter
-from sqlalchemy import Select, select
+from fastapi import APIRouter, Query
+from sqlalchemy import ColumnElement, Select, or_, select
 
-from api.auth import Reader
+from api.auth import Principal, Reader
 from api.context import Context
+from api.lists import Created, PageAsked, matching
 from api.openapi import problems
-from api.pagination import Cursor, Limit, Page, decode_cursor, page, split_page
+from api.pagination import Page, decode_cursor, page, split_page
 from api.responses import EventView
 from api.tenancy import scoped
-from models.storage.tables import OutboundEvent
+from models.storage.tables import OutboundEvent, Purchase, Subscription
 
 router = APIRouter(prefix="/events", tags=["Events"])
 
@@ -24,26 +26,56 @@ router = APIRouter(prefix="/events", tags=["Events"])
 async def list_events(
     context: Context,
     principal: Reader,
+    asked: PageAsked,
+    created: Created,
     subscription_id: UUID | None = None,
     purchase_id: UUID | None = None,
-    limit: Limit = 20,
-    cursor: Cursor = None,
+    organization_id: UUID | None = None,
+    event_type: Annotated[
+        str | None,
+        Query(
+            alias="type",
+            max_length=100,
+            pattern=r"^[a-z_]+(\.[a-z_]+)+$",
+            examples=["invoice.paid"],
+        ),
+    ] = None,
 ) -> Page[EventView]:
     """Oldest first, unlike the other lists: read on from the last cursor to follow what happens. With
     `subscription_id` or `purchase_id`, in the order of `sequence`."""
-    statement = scoped(select(OutboundEvent), principal)
-    if subscription_id is not None:
-        statement = statement.where(OutboundEvent.subscription_id == subscription_id)
-    if purchase_id is not None:
-        statement = statement.where(OutboundEvent.purchase_id == purchase_id)
+    filters = {
+        OutboundEvent.subscription_id: subscription_id,
+        OutboundEvent.purchase_id: purchase_id,
+        OutboundEvent.type: event_type,
+        OutboundEvent.created_at: created,
+    }
+    statement = matching(scoped(select(OutboundEvent), principal), filters)
+    if organization_id is not None:
+        statement = statement.where(_of_organization(organization_id, principal))
     is_of_one = subscription_id is not None or purchase_id is not None
-    statement = _of_one(statement, cursor) if is_of_one else _across(statement, cursor)
+    statement = _of_one(statement, asked.cursor) if is_of_one else _across(statement, asked.cursor)
+    statement = statement.limit(asked.limit + 1)
     async with context.sessions() as session:
-        rows, more = split_page((await session.scalars(statement.limit(limit + 1))).all(), limit)
+        rows, more = split_page((await session.scalars(statement)).all(), asked.limit)
     position: object = None
     if rows:
         position = rows[-1].sequence if is_of_one else rows[-1].id
     return page([EventView.model_validate(row) for row in rows], more, position)
+
+
+def _of_organization(organization_id: UUID, principal: Principal) -> ColumnElement[bool]:
+    """What its subscriptions and purchases tell."""
+    subscriptions = select(Subscription.id).where(
+        Subscription.organization_id == organization_id,
+        Subscription.application_id == principal.application_id,
+    )
+    purchases = select(Purchase.id).where(
+        Purchase.organization_id == organization_id,
+        Purchase.application_id == principal.application_id,
+    )
+    return or_(
+        OutboundEvent.subscription_id.in_(subscriptions), OutboundEvent.purchase_id.in_(purchases)
+    )
 
 
 def _across(statement: Select[OutboundEvent], cursor: str | None) -> Select[OutboundEvent]:

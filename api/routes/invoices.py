@@ -9,43 +9,69 @@ from sqlalchemy import select
 
 from api.auth import Reader
 from api.context import Context
+from api.expanding import EXPAND_CODES, Expander, ExpandInvoice, InvoiceListed, InvoiceRead
+from api.invoice_views import AttemptView, DisputeView, InvoiceView, PaymentView
+from api.lists import Created, Due, PageAsked, newest
 from api.openapi import problems
-from api.pagination import Cursor, Limit, Page, newest_first, page, split_page
-from api.responses import AttemptView, DisputeView, InvoiceDetail, InvoiceView, PaymentView
+from api.pagination import Page
 from api.tenancy import get_scoped, scoped
+from models.outcomes import ProviderName
+from models.states import InvoiceStatus
 from models.storage.tables import ChargeAttempt, Dispute, Invoice, Payment
 
 router = APIRouter(prefix="/invoices", tags=["Invoices"])
 
 
 @router.get(
-    "", response_model=Page[InvoiceView], responses=problems(401, 403, 422), summary="List invoices"
+    "",
+    response_model=Page[InvoiceListed],
+    responses=problems(401, 403, 422, codes=EXPAND_CODES),
+    summary="List invoices",
 )
 async def list_invoices(
     context: Context,
     principal: Reader,
+    asked: PageAsked,
+    created: Created,
+    due: Due,
+    expand: ExpandInvoice,
     subscription_id: UUID | None = None,
-    limit: Limit = 20,
-    cursor: Cursor = None,
-) -> Page[InvoiceView]:
-    """Newest first, without their attempts and payments."""
-    statement = scoped(select(Invoice), principal)
-    if subscription_id is not None:
-        statement = statement.where(Invoice.subscription_id == subscription_id)
-    statement = newest_first(statement, Invoice.id, cursor, limit)
+    purchase_id: UUID | None = None,
+    organization_id: UUID | None = None,
+    status: InvoiceStatus | None = None,
+    provider: ProviderName | None = None,
+) -> Page[InvoiceListed]:
+    """Newest first, without their attempts and payments. An invoice is made at its `invoice_date`."""
+    filters = {
+        Invoice.subscription_id: subscription_id,
+        Invoice.purchase_id: purchase_id,
+        Invoice.organization_id: organization_id,
+        Invoice.status: status,
+        Invoice.provider: provider,
+        Invoice.invoice_date: created,
+        Invoice.due_date: due,
+    }
     async with context.sessions() as session:
-        rows, more = split_page((await session.scalars(statement)).all(), limit)
-    views = [InvoiceView.model_validate(row) for row in rows]
-    return page(views, more, rows[-1].id if rows else None)
+        found = await newest(session, Invoice, principal, asked, filters)
+        views = [InvoiceView.model_validate(row) for row in found.rows]
+        more = await Expander(session, principal, expand).invoices(views)
+    return found.page(
+        [
+            InvoiceListed(**view.model_dump(), expanded=expanded)
+            for view, expanded in zip(views, more, strict=True)
+        ]
+    )
 
 
 @router.get(
     "/{invoice_id}",
-    response_model=InvoiceDetail,
-    responses=problems(401, 403, 404),
+    response_model=InvoiceRead,
+    responses=problems(401, 403, 404, 422, codes=EXPAND_CODES),
     summary="Read an invoice with its attempts and payments",
 )
-async def read_invoice(invoice_id: UUID, context: Context, principal: Reader) -> InvoiceDetail:
+async def read_invoice(
+    invoice_id: UUID, context: Context, principal: Reader, expand: ExpandInvoice
+) -> InvoiceRead:
     """Every try at collecting it, every movement of money, and every dispute."""
     attempts = (
         select(ChargeAttempt)
@@ -63,8 +89,11 @@ async def read_invoice(invoice_id: UUID, context: Context, principal: Reader) ->
         tries = await session.scalars(scoped(attempts, principal))
         movements = await session.scalars(scoped(payments, principal))
         disputed = await session.scalars(scoped(disputes, principal))
-        return InvoiceDetail(
-            **InvoiceView.model_validate(row).model_dump(),
+        view = InvoiceView.model_validate(row)
+        [expanded] = await Expander(session, principal, expand).invoices([view])
+        return InvoiceRead(
+            **view.model_dump(),
+            expanded=expanded,
             attempts=[AttemptView.model_validate(attempt) for attempt in tries],
             payments=[PaymentView.model_validate(payment) for payment in movements],
             disputes=[DisputeView.model_validate(dispute) for dispute in disputed],

@@ -14,6 +14,7 @@ from api.clock import now
 from api.commands import Commands, WorkflowGone
 from api.context import ApiContext, Context
 from api.idempotency import Answer, Once, RunOnce
+from api.invoice_views import AttemptView
 from api.openapi import accepted, problems
 from api.operator_schemas import (
     MarkPaidRequest,
@@ -23,7 +24,7 @@ from api.operator_schemas import (
     ResolveRequest,
 )
 from api.pagination import Cursor, Limit, Page, newest_first, page, split_page
-from api.responses import AttemptView, SubscriptionView
+from api.responses import SubscriptionView
 from api.subscription_commands import carry_out, update_id_of
 from api.tenancy import get_scoped, scoped
 from models.commands import resolve_workflow_id

@@ -7,7 +7,6 @@ from uuid import UUID
 
 from fastapi import APIRouter, Query
 from fastapi.responses import JSONResponse
-from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -15,11 +14,12 @@ from api.auth import Principal, Reader, Writer
 from api.clock import now
 from api.context import Context
 from api.idempotency import Answer, RunOnce
+from api.lists import Created, PageAsked, newest
 from api.openapi import problems
-from api.pagination import Cursor, Limit, Page, newest_first, page, split_page
+from api.pagination import Page
 from api.responses import OrganizationView
 from api.schemas import CreateOrganization, UpdateOrganization
-from api.tenancy import get_scoped, scoped
+from api.tenancy import get_scoped
 from models.errors import Conflict
 from models.storage.tables import Organization
 
@@ -78,19 +78,18 @@ async def _insert(
 async def list_organizations(
     context: Context,
     principal: Reader,
+    asked: PageAsked,
+    created: Created,
     external_id: Annotated[str | None, Query(max_length=200)] = None,
-    limit: Limit = 20,
-    cursor: Cursor = None,
 ) -> Page[OrganizationView]:
     """Newest first."""
-    statement = scoped(select(Organization), principal)
-    if external_id is not None:
-        statement = statement.where(Organization.external_id == external_id)
-    statement = newest_first(statement, Organization.id, cursor, limit)
+    filters = {
+        Organization.external_id: external_id,
+        Organization.created_at: created,
+    }
     async with context.sessions() as session:
-        rows, more = split_page((await session.scalars(statement)).all(), limit)
-    views = [OrganizationView.model_validate(row) for row in rows]
-    return page(views, more, rows[-1].id if rows else None)
+        found = await newest(session, Organization, principal, asked, filters)
+    return found.page([OrganizationView.model_validate(row) for row in found.rows])
 
 
 @router.get(

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 import structlog
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
-from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.auth import Principal, Reader, Writer
@@ -18,13 +17,14 @@ from api.commands import Commands
 from api.context import ApiContext, Context
 from api.countries import hint_of, settle_country
 from api.idempotency import Answer, RunOnce
+from api.lists import Created, PageAsked, newest
 from api.openapi import accepted, problems
 from api.opening import DEFAULT_ACCOUNT, choose_provider
-from api.pagination import Cursor, Limit, Page, newest_first, page, split_page
+from api.pagination import Page
 from api.responses import PaymentMethodView
 from api.schemas import AddPaymentMethod
 from api.storing import payment_method_input
-from api.tenancy import get_scoped, scoped
+from api.tenancy import get_scoped
 from models.commands import (
     AddPaymentMethodInput,
     DetachPaymentMethodInput,
@@ -46,6 +46,7 @@ from providers.registry import ProviderRegistry
 
 _log = structlog.get_logger("abono.api")
 
+PaymentMethodStatus = Literal["pending", "active", "failed", "detached"]
 _ROUTING_CODES = ("payment_method_type_not_supported",)
 _DELETING_CODES = (
     "payment_method_in_use",
@@ -168,22 +169,24 @@ def _refusal(row: PaymentMethod, result: PaymentMethodResult | None) -> dict[str
 async def list_payment_methods(
     context: Context,
     principal: Reader,
+    asked: PageAsked,
+    created: Created,
     organization_id: UUID | None = None,
+    status: PaymentMethodStatus | None = None,
     provider: ProviderName | None = None,
-    limit: Limit = 20,
-    cursor: Cursor = None,
+    is_default: bool | None = None,
 ) -> Page[PaymentMethodView]:
     """Newest first, also those that failed or were removed."""
-    statement = scoped(select(PaymentMethod), principal)
-    if organization_id is not None:
-        statement = statement.where(PaymentMethod.organization_id == organization_id)
-    if provider is not None:
-        statement = statement.where(PaymentMethod.provider == provider)
-    statement = newest_first(statement, PaymentMethod.id, cursor, limit)
+    filters = {
+        PaymentMethod.organization_id: organization_id,
+        PaymentMethod.status: status,
+        PaymentMethod.provider: provider,
+        PaymentMethod.is_default: is_default,
+        PaymentMethod.created_at: created,
+    }
     async with context.sessions() as session:
-        rows, more = split_page((await session.scalars(statement)).all(), limit)
-    views = [PaymentMethodView.model_validate(row) for row in rows]
-    return page(views, more, rows[-1].id if rows else None)
+        found = await newest(session, PaymentMethod, principal, asked, filters)
+    return found.page([PaymentMethodView.model_validate(row) for row in found.rows])
 
 
 class SetupView(BaseModel):

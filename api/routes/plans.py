@@ -6,7 +6,6 @@ nothing here reaches them.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
@@ -20,9 +19,11 @@ from api.auth import PlanWriter, Principal, Reader
 from api.clock import now
 from api.context import Context
 from api.idempotency import Answer, RunOnce
+from api.lists import PageAsked, newest
 from api.openapi import problems
-from api.pagination import Cursor, Limit, Page, newest_first, page, split_page
-from api.responses import PlanPriceView, PlanView
+from api.pagination import Page
+from api.plan_views import plan_view, prices_of
+from api.responses import PlanView
 from api.schemas import CreatePlan, PlanPriceInput, UpdatePlan
 from api.tenancy import get_scoped, scoped
 from models.errors import NotFound
@@ -49,7 +50,7 @@ async def create_plan(
         await session.flush()
         session.add_all(prices)
         await session.flush()
-        return Answer(201, _view(plan, prices).model_dump(mode="json"))
+        return Answer(201, plan_view(plan, prices).model_dump(mode="json"))
 
     return await once.create(context, principal.application_id, prepare)
 
@@ -92,20 +93,15 @@ def _price_row(price: PlanPriceInput, plan: SubscriptionPlan) -> PlanPrice:
 async def list_plans(
     context: Context,
     principal: Reader,
+    asked: PageAsked,
     is_active: bool | None = None,
-    limit: Limit = 20,
-    cursor: Cursor = None,
 ) -> Page[PlanView]:
     """Newest first, each with its prices."""
-    statement = scoped(select(SubscriptionPlan), principal)
-    if is_active is not None:
-        statement = statement.where(SubscriptionPlan.is_active == is_active)
-    statement = newest_first(statement, SubscriptionPlan.id, cursor, limit)
+    filters = {SubscriptionPlan.is_active: is_active}
     async with context.sessions() as session:
-        rows, more = split_page((await session.scalars(statement)).all(), limit)
-        prices = await _prices(session, [row.id for row in rows], principal)
-    views = [_view(row, prices[row.id]) for row in rows]
-    return page(views, more, rows[-1].id if rows else None)
+        found = await newest(session, SubscriptionPlan, principal, asked, filters)
+        prices = await prices_of(session, [row.id for row in found.rows], principal)
+    return found.page([plan_view(row, prices[row.id]) for row in found.rows])
 
 
 @router.get(
@@ -115,8 +111,8 @@ async def read_plan(plan_id: UUID, context: Context, principal: Reader) -> PlanV
     """With its prices, and what each is called at the providers that have billed it."""
     async with context.sessions() as session:
         row = await get_scoped(session, SubscriptionPlan, plan_id, principal)
-        prices = await _prices(session, [plan_id], principal)
-    return _view(row, prices[plan_id])
+        prices = await prices_of(session, [plan_id], principal)
+    return plan_view(row, prices[plan_id])
 
 
 @router.patch(
@@ -132,18 +128,18 @@ async def update_plan(
     ones keep theirs. One that is off sale is not opened anew, and who has it keeps it."""
     async with context.sessions.begin() as session:
         plan = await _locked(session, plan_id, principal)
-        prices = (await _prices(session, [plan_id], principal))[plan_id]
-        before = _view(plan, prices).model_dump(mode="json")
+        prices = (await prices_of(session, [plan_id], principal))[plan_id]
+        before = plan_view(plan, prices).model_dump(mode="json")
         _change(plan, body)
         if "prices" in body.model_fields_set:
             await _replace_prices(session, plan, prices, body.prices)
-            prices = (await _prices(session, [plan_id], principal))[plan_id]
-        after = _view(plan, prices).model_dump(mode="json")
+            prices = (await prices_of(session, [plan_id], principal))[plan_id]
+        after = plan_view(plan, prices).model_dump(mode="json")
         changed = [name for name in body.model_fields_set if before[name] != after[name]]
         if changed:
             plan.updated_at = now()
             session.add(_audit(plan, principal, before, after, changed))
-    return _view(plan, prices)
+    return plan_view(plan, prices)
 
 
 async def _locked(session: AsyncSession, plan_id: UUID, principal: Principal) -> SubscriptionPlan:
@@ -197,32 +193,4 @@ def _audit(
         before={name: before[name] for name in changed},
         after={"plan_id": str(plan.id)} | {name: after[name] for name in changed},
         at=now(),
-    )
-
-
-async def _prices(
-    session: AsyncSession, plan_ids: list[UUID], principal: Principal
-) -> dict[UUID, list[PlanPrice]]:
-    statement = select(PlanPrice).where(PlanPrice.plan_id.in_(plan_ids)).order_by(PlanPrice.id)
-    by_plan: dict[UUID, list[PlanPrice]] = defaultdict(list)
-    for row in await session.scalars(scoped(statement, principal)):
-        by_plan[row.plan_id].append(row)
-    return by_plan
-
-
-def _view(plan: SubscriptionPlan, prices: Sequence[PlanPrice]) -> PlanView:
-    by_provider: dict[str, dict[str, str]] = defaultdict(dict)
-    for price in prices:
-        for provider, provider_plan_id in price.provider_plan_ids.items():
-            kind = f"{price.currency}/{price.billing_interval}"
-            by_provider[provider][kind] = provider_plan_id
-    own = {
-        name: getattr(plan, name)
-        for name in PlanView.model_fields
-        if name not in {"prices", "provider_plan_ids"}
-    }
-    return PlanView(
-        **own,
-        prices=[PlanPriceView.model_validate(price) for price in prices],
-        provider_plan_ids=dict(by_provider),
     )

@@ -6,17 +6,17 @@ from uuid import UUID
 
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse
-from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.auth import PlanWriter, Reader
 from api.clock import now
 from api.context import Context
 from api.idempotency import Answer, RunOnce
+from api.lists import PageAsked, newest
 from api.openapi import problems
-from api.pagination import Cursor, Limit, Page, newest_first, page, split_page
+from api.pagination import Page
 from api.shop_views import CreateProduct, ProductView, product_view, product_views
-from api.tenancy import get_scoped, scoped
+from api.tenancy import get_scoped
 from models.storage.tables import Benefit, Product, new_id
 
 router = APIRouter(prefix="/products", tags=["Products"])
@@ -71,16 +71,11 @@ async def create_product(
 @router.get(
     "", response_model=Page[ProductView], responses=problems(401, 403, 422), summary="List products"
 )
-async def list_products(
-    context: Context, principal: Reader, limit: Limit = 20, cursor: Cursor = None
-) -> Page[ProductView]:
+async def list_products(context: Context, principal: Reader, asked: PageAsked) -> Page[ProductView]:
     """Newest first, each with its benefits."""
-    statement = scoped(select(Product), principal)
-    statement = newest_first(statement, Product.id, cursor, limit)
     async with context.sessions() as session:
-        rows, more = split_page((await session.scalars(statement)).all(), limit)
-        views = await product_views(session, rows, principal)
-    return page(views, more, rows[-1].id if rows else None)
+        found = await newest(session, Product, principal, asked, {})
+        return found.page(await product_views(session, found.rows, principal))
 
 
 @router.get(

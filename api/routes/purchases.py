@@ -6,7 +6,6 @@ from uuid import UUID
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
-from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.auth import Principal, Reader, Writer
@@ -14,15 +13,17 @@ from api.clock import now
 from api.commands import Commands
 from api.context import ApiContext, Context
 from api.countries import hint_of, settle_country
+from api.expanding import EXPAND_CODES, Expander, ExpandPurchase, PurchaseDetail
 from api.idempotency import Answer, RunOnce
+from api.lists import Created, PageAsked, newest
 from api.openapi import accepted, problems
 from api.opening import require_candidate
-from api.pagination import Cursor, Limit, Page, newest_first, page, split_page
+from api.pagination import Page
 from api.shop_views import CreatePurchase, PurchaseView, purchase_view, purchase_views
-from api.tenancy import get_scoped, scoped
+from api.tenancy import get_scoped
 from models.commands import purchase_workflow_id
 from models.errors import Conflict
-from models.outcomes import Instrument
+from models.outcomes import Instrument, ProviderName
 from models.purchase import PurchaseStatus, PurchaseTerms
 from models.routing import Located, RoutingFacts, TransactionType, decide_route
 from models.storage.tables import Organization, Product, Purchase
@@ -137,39 +138,46 @@ async def _prepare(
 
 @router.get(
     "",
-    response_model=Page[PurchaseView],
-    responses=problems(401, 403, 422),
+    response_model=Page[PurchaseDetail],
+    responses=problems(401, 403, 422, codes=EXPAND_CODES),
     summary="List purchases",
 )
 async def list_purchases(
     context: Context,
     principal: Reader,
+    asked: PageAsked,
+    created: Created,
+    expand: ExpandPurchase,
     organization_id: UUID | None = None,
+    product_id: UUID | None = None,
     status: PurchaseStatus | None = None,
-    limit: Limit = 20,
-    cursor: Cursor = None,
-) -> Page[PurchaseView]:
+    provider: ProviderName | None = None,
+) -> Page[PurchaseDetail]:
     """Newest first."""
-    statement = scoped(select(Purchase), principal)
-    if organization_id is not None:
-        statement = statement.where(Purchase.organization_id == organization_id)
-    if status is not None:
-        statement = statement.where(Purchase.status == status)
-    statement = newest_first(statement, Purchase.id, cursor, limit)
+    filters = {
+        Purchase.organization_id: organization_id,
+        Purchase.product_id: product_id,
+        Purchase.status: status,
+        Purchase.provider: provider,
+        Purchase.created_at: created,
+    }
     async with context.sessions() as session:
-        rows, more = split_page((await session.scalars(statement)).all(), limit)
-        views = await purchase_views(session, rows, principal)
-    return page(views, more, rows[-1].id if rows else None)
+        found = await newest(session, Purchase, principal, asked, filters)
+        views = await purchase_views(session, found.rows, principal)
+        return found.page(await Expander(session, principal, expand).purchases(views))
 
 
 @router.get(
     "/{purchase_id}",
-    response_model=PurchaseView,
-    responses=problems(401, 403, 404),
+    response_model=PurchaseDetail,
+    responses=problems(401, 403, 404, 422, codes=EXPAND_CODES),
     summary="Read a purchase",
 )
-async def read_purchase(purchase_id: UUID, context: Context, principal: Reader) -> PurchaseView:
+async def read_purchase(
+    purchase_id: UUID, context: Context, principal: Reader, expand: ExpandPurchase
+) -> PurchaseDetail:
     """With the benefits that came of it."""
     async with context.sessions() as session:
         row = await get_scoped(session, Purchase, purchase_id, principal)
-        return await purchase_view(session, row, principal)
+        views = await purchase_views(session, [row], principal)
+        return (await Expander(session, principal, expand).purchases(views))[0]

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+from typing import Literal
 from uuid import UUID
 
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse
-from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.auth import Reader, Writer
 from api.context import Context
 from api.idempotency import RunOnce
+from api.lists import Created, PageAsked, newest
 from api.money_views import RefundAnswer, RefundRequest, RefundView
 from api.openapi import accepted, problems
-from api.pagination import Cursor, Limit, Page, newest_first, page, split_page
+from api.pagination import Page
 from api.refunding import REFUND_CODES, Refunding
-from api.tenancy import get_scoped, scoped
+from api.tenancy import get_scoped
 from models.storage.tables import Refund
+
+RefundStatus = Literal["pending", "succeeded", "failed"]
 
 router = APIRouter(tags=["Refunds"])
 
@@ -52,22 +55,24 @@ async def refund_invoice(
 async def list_refunds(
     context: Context,
     principal: Reader,
+    asked: PageAsked,
+    created: Created,
     invoice_id: UUID | None = None,
     subscription_id: UUID | None = None,
-    limit: Limit = 20,
-    cursor: Cursor = None,
+    organization_id: UUID | None = None,
+    status: RefundStatus | None = None,
 ) -> Page[RefundView]:
     """Also those that somebody made at the provider itself."""
-    statement = scoped(select(Refund), principal)
-    if invoice_id is not None:
-        statement = statement.where(Refund.invoice_id == invoice_id)
-    if subscription_id is not None:
-        statement = statement.where(Refund.subscription_id == subscription_id)
-    statement = newest_first(statement, Refund.id, cursor, limit)
+    filters = {
+        Refund.invoice_id: invoice_id,
+        Refund.subscription_id: subscription_id,
+        Refund.organization_id: organization_id,
+        Refund.status: status,
+        Refund.created_at: created,
+    }
     async with context.sessions() as session:
-        rows, more = split_page((await session.scalars(statement)).all(), limit)
-    views = [RefundView.model_validate(row) for row in rows]
-    return page(views, more, rows[-1].id if rows else None)
+        found = await newest(session, Refund, principal, asked, filters)
+    return found.page([RefundView.model_validate(row) for row in found.rows])
 
 
 @router.get(

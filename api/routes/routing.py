@@ -9,18 +9,18 @@ from uuid import UUID
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, IPvAnyAddress
-from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.auth import Principal, Reader
 from api.context import ApiContext, Context
 from api.countries import hint_of, settle_country
 from api.idempotency import Answer, RunOnce
+from api.lists import PageAsked, Span, newest
 from api.openapi import problems
 from api.opening import choose_currency, payable_currencies, payment_method_types
-from api.pagination import Cursor, Limit, Page, newest_first, page, split_page
+from api.pagination import Page
 from api.schemas import Moment, PreviewRouting
-from api.tenancy import get_scoped, scoped
+from api.tenancy import get_scoped
 from models.outcomes import FallbackReason, Instrument, ProviderName
 from models.routing import (
     CountrySource,
@@ -230,27 +230,19 @@ async def locate(
 async def list_fallbacks(
     context: Context,
     principal: Reader,
+    asked: PageAsked,
     attempted_provider: ProviderName | None = None,
     fallback_provider: ProviderName | None = None,
     reason: FallbackReason | None = None,
     since: Annotated[Moment | None, Query(description="From this time on.")] = None,
-    limit: Limit = 20,
-    cursor: Cursor = None,
 ) -> Page[FallbackEventView]:
     """Newest first."""
-    statement = scoped(select(FallbackEvent), principal)
-    wanted = {
+    filters = {
         FallbackEvent.attempted_provider: attempted_provider,
         FallbackEvent.fallback_provider: fallback_provider,
         FallbackEvent.reason: reason,
+        FallbackEvent.timestamp: Span(since, None),
     }
-    for column, value in wanted.items():
-        if value is not None:
-            statement = statement.where(column == str(value))
-    if since is not None:
-        statement = statement.where(FallbackEvent.timestamp >= since)
-    statement = newest_first(statement, FallbackEvent.id, cursor, limit)
     async with context.sessions() as session:
-        rows, more = split_page((await session.scalars(statement)).all(), limit)
-    position = rows[-1].id if rows else None
-    return page([FallbackEventView.model_validate(row) for row in rows], more, position)
+        found = await newest(session, FallbackEvent, principal, asked, filters)
+    return found.page([FallbackEventView.model_validate(row) for row in found.rows])

@@ -7,7 +7,6 @@ from uuid import UUID
 
 from fastapi import APIRouter, Body, Request
 from fastapi.responses import JSONResponse
-from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.auth import Reader, Writer
@@ -16,10 +15,12 @@ from api.clock import now
 from api.commands import Commands, WorkflowGone
 from api.context import Context
 from api.countries import hint_of
+from api.expanding import EXPAND_CODES, Expander, ExpandSubscription, SubscriptionDetail
 from api.idempotency import Answer, RunOnce
+from api.lists import Created, PageAsked, newest
 from api.openapi import accepted, problems
 from api.opening import Opening, prepare_opening
-from api.pagination import Cursor, Limit, Page, newest_first, page, split_page
+from api.pagination import Page
 from api.responses import ChangePreview, SubscriptionView
 from api.schemas import (
     ChangeSubscription,
@@ -29,8 +30,8 @@ from api.schemas import (
     SetPaymentMethodRequest,
 )
 from api.subscription_commands import answer_with, carry_out, send_prepared, why_gone
-from api.subscription_views import preview_view, subscription_view, subscription_views
-from api.tenancy import get_scoped, scoped
+from api.subscription_views import preview_view, subscription_views
+from api.tenancy import get_scoped
 from models.commands import (
     Cancel,
     ChangePlan,
@@ -41,6 +42,7 @@ from models.commands import (
     SetPaymentMethod,
 )
 from models.errors import Conflict
+from models.outcomes import ProviderName
 from models.states import SubscriptionStatus
 from models.storage.tables import Subscription
 
@@ -100,44 +102,49 @@ async def open_subscription(
 
 @router.get(
     "",
-    response_model=Page[SubscriptionView],
-    responses=problems(401, 403, 422),
+    response_model=Page[SubscriptionDetail],
+    responses=problems(401, 403, 422, codes=EXPAND_CODES),
     summary="List subscriptions",
 )
 async def list_subscriptions(
     context: Context,
     principal: Reader,
+    asked: PageAsked,
+    created: Created,
+    expand: ExpandSubscription,
     organization_id: UUID | None = None,
+    plan_id: UUID | None = None,
     status: SubscriptionStatus | None = None,
-    limit: Limit = 20,
-    cursor: Cursor = None,
-) -> Page[SubscriptionView]:
+    provider: ProviderName | None = None,
+) -> Page[SubscriptionDetail]:
     """Newest first."""
-    statement = scoped(select(Subscription), principal)
-    if organization_id is not None:
-        statement = statement.where(Subscription.organization_id == organization_id)
-    if status is not None:
-        statement = statement.where(Subscription.status == status)
-    statement = newest_first(statement, Subscription.id, cursor, limit)
+    filters = {
+        Subscription.organization_id: organization_id,
+        Subscription.plan_id: plan_id,
+        Subscription.status: status,
+        Subscription.provider: provider,
+        Subscription.created_at: created,
+    }
     async with context.sessions() as session:
-        rows, more = split_page((await session.scalars(statement)).all(), limit)
-        views = await subscription_views(session, rows, principal)
-    return page(views, more, rows[-1].id if rows else None)
+        found = await newest(session, Subscription, principal, asked, filters)
+        views = await subscription_views(session, found.rows, principal)
+        return found.page(await Expander(session, principal, expand).subscriptions(views))
 
 
 @router.get(
     "/{subscription_id}",
-    response_model=SubscriptionView,
-    responses=problems(401, 403, 404),
+    response_model=SubscriptionDetail,
+    responses=problems(401, 403, 404, 422, codes=EXPAND_CODES),
     summary="Read a subscription",
 )
 async def read_subscription(
-    subscription_id: UUID, context: Context, principal: Reader
-) -> SubscriptionView:
+    subscription_id: UUID, context: Context, principal: Reader, expand: ExpandSubscription
+) -> SubscriptionDetail:
     """As its workflow wrote it last; `next_action` is what the customer has to do."""
     async with context.sessions() as session:
         row = await get_scoped(session, Subscription, subscription_id, principal)
-        return await subscription_view(session, row, principal)
+        views = await subscription_views(session, [row], principal)
+        return (await Expander(session, principal, expand).subscriptions(views))[0]
 
 
 @router.patch(

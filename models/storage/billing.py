@@ -58,6 +58,8 @@ class Subscription(Base):
     __table_args__ = (
         UniqueConstraint("provider", "account", "provider_subscription_id"),
         Index("ix_subscriptions_page", "application_id", "id"),
+        Index("ix_subscriptions_status", "application_id", "status", "id"),
+        Index("ix_subscriptions_plan", "plan_id", "id"),
         Index(
             "ix_subscriptions_not_opened",
             "created_at",
@@ -112,6 +114,10 @@ class Invoice(Base):
     __table_args__ = (
         UniqueConstraint("provider", "account", "provider_invoice_id"),
         Index("ix_invoices_page", "application_id", "id"),
+        Index("ix_invoices_status", "application_id", "status", "id"),
+        Index("ix_invoices_organization", "organization_id", "id"),
+        Index("ix_invoices_invoice_date", "application_id", "invoice_date"),
+        Index("ix_invoices_due_date", "application_id", "due_date"),
         CheckConstraint("amount_minor >= 0", name="amount_not_negative"),
         CheckConstraint(
             "amount_paid_minor BETWEEN 0 AND amount_minor", name="paid_within_the_amount"
@@ -194,6 +200,8 @@ class Payment(Base):
         CheckConstraint(
             "(provider IS NULL) = (kind = 'out_of_band')", name="provider_unless_out_of_band"
         ),
+        Index("ix_payments_page", "application_id", "id"),
+        Index("ix_payments_occurred_at", "application_id", "occurred_at"),
         Index(
             "uq_payments_out_of_band",
             "invoice_id",
@@ -204,7 +212,7 @@ class Payment(Base):
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
-    application_id: Mapped[UUID] = mapped_column(ForeignKey("applications.id"), index=True)
+    application_id: Mapped[UUID] = mapped_column(ForeignKey("applications.id"))
     subscription_id: Mapped[UUID | None] = mapped_column(ForeignKey("subscriptions.id"), index=True)
     purchase_id: Mapped[UUID | None] = mapped_column(ForeignKey("purchases.id"), index=True)
     invoice_id: Mapped[UUID] = mapped_column(ForeignKey("invoices.id"), index=True)

@@ -57,6 +57,7 @@ class OutboundEvent(Base):
         UniqueConstraint("subscription_id", "sequence"),
         UniqueConstraint("purchase_id", "sequence"),
         Index("ix_outbound_events_page", "application_id", "id"),
+        Index("ix_outbound_events_type", "application_id", "type", "id"),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)

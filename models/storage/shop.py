@@ -45,7 +45,11 @@ class Purchase(Base):
     """One order of a product. Only its workflow writes it, each time with a higher `version`."""
 
     __tablename__ = "purchases"
-    __table_args__ = (Index("ix_purchases_page", "application_id", "id"),)
+    __table_args__ = (
+        Index("ix_purchases_page", "application_id", "id"),
+        Index("ix_purchases_status", "application_id", "status", "id"),
+        Index("ix_purchases_product", "product_id", "id"),
+    )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
     application_id: Mapped[UUID] = mapped_column(ForeignKey("applications.id"))

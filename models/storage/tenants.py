@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ForeignKey, UniqueConstraint
+from sqlalchemy import ForeignKey, Index, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.storage.base import Base, new_id
@@ -43,10 +43,13 @@ class Organization(Base):
     """The billed customer of an application."""
 
     __tablename__ = "organizations"
-    __table_args__ = (UniqueConstraint("application_id", "external_id"),)
+    __table_args__ = (
+        UniqueConstraint("application_id", "external_id"),
+        Index("ix_organizations_page", "application_id", "id"),
+    )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
-    application_id: Mapped[UUID] = mapped_column(ForeignKey("applications.id"), index=True)
+    application_id: Mapped[UUID] = mapped_column(ForeignKey("applications.id"))
     external_id: Mapped[str | None]
     name: Mapped[str]
     email: Mapped[str]
@@ -81,10 +84,13 @@ class PaymentMethod(Base):
     """
 
     __tablename__ = "payment_methods"
-    __table_args__ = (UniqueConstraint("provider", "account", "provider_payment_method_id"),)
+    __table_args__ = (
+        UniqueConstraint("provider", "account", "provider_payment_method_id"),
+        Index("ix_payment_methods_page", "application_id", "id"),
+    )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
-    application_id: Mapped[UUID] = mapped_column(ForeignKey("applications.id"), index=True)
+    application_id: Mapped[UUID] = mapped_column(ForeignKey("applications.id"))
     organization_id: Mapped[UUID] = mapped_column(ForeignKey("organizations.id"), index=True)
     provider: Mapped[str]
     account: Mapped[str]

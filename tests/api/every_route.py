@@ -162,6 +162,8 @@ LINES: dict[tuple[str, str], Line] = {
     ),
     ("GET", "/api/v1/billing/purchases/{purchase_id}"): Line(),
     ("GET", "/api/v1/billing/invoices"): _OF_SUBSCRIPTION,
+    ("GET", "/api/v1/billing/payments"): _OF_SUBSCRIPTION,
+    ("GET", "/api/v1/billing/payments/{payment_id}"): Line(),
     ("GET", "/api/v1/billing/invoices/{invoice_id}"): Line(),
     ("POST", "/api/v1/billing/invoices/{invoice_id}/refund"): Line({}, ours_is=_SPENT),
     ("GET", "/api/v1/billing/disputes"): _OF_SUBSCRIPTION,
