@@ -85,6 +85,28 @@ class BillingAddress(BaseModel):
     country: str
 
 
+class BookedPaymentView(BaseModel):
+    """
+    A payment by itself, with what it was for.
+    """
+
+    model_config = ConfigDict(
+        extra="ignore",
+    )
+    id: UUID
+    attempt_id: UUID | None
+    provider: str | None
+    provider_charge_id: str
+    kind: str
+    amount_minor: int
+    applied_minor: int
+    currency: str
+    occurred_at: AwareDatetime
+    invoice_id: UUID
+    subscription_id: UUID | None
+    purchase_id: UUID | None
+
+
 class BreakerView(BaseModel):
     """
     One account's circuit breaker, which all workers share. `open`: nobody asks, the next provider
@@ -441,6 +463,10 @@ class InboxState(RootModel[Literal["unapplied", "failed", "applied"]]):
     root: Literal["unapplied", "failed", "applied"]
 
 
+class InvoiceStatus(RootModel[Literal["pending", "paid", "failed", "refunded", "void"]]):
+    root: Literal["pending", "paid", "failed", "refunded", "void"]
+
+
 class LastDeclineView(BaseModel):
     """
     `class`: soft, hard, customer_action or technical. `message` is fit for the customer; `code` is the
@@ -593,6 +619,15 @@ class PageAuditView(BaseModel):
         extra="ignore",
     )
     data: list[AuditView]
+    has_more: bool
+    next_cursor: str | None
+
+
+class PageBookedPaymentView(BaseModel):
+    model_config = ConfigDict(
+        extra="ignore",
+    )
+    data: list[BookedPaymentView]
     has_more: bool
     next_cursor: str | None
 
@@ -827,6 +862,14 @@ class ProviderView(BaseModel):
     ]
     refusals: dict[str, str]
     breakers: list[BreakerView]
+
+
+class PurchaseExpansion(BaseModel):
+    model_config = ConfigDict(
+        extra="ignore",
+    )
+    product: ProductView | None = None
+    organization: OrganizationView | None = None
 
 
 class PurchaseStatus(RootModel[Literal["pending", "paid", "expired", "refunded", "failed"]]):
@@ -1635,15 +1678,6 @@ class PageFindingView(BaseModel):
     next_cursor: str | None
 
 
-class PageInvoiceView(BaseModel):
-    model_config = ConfigDict(
-        extra="ignore",
-    )
-    data: list[InvoiceView]
-    has_more: bool
-    next_cursor: str | None
-
-
 class PagePaymentMethodView(BaseModel):
     model_config = ConfigDict(
         extra="ignore",
@@ -1751,6 +1785,35 @@ class PreviewRouting(BaseModel):
     force_provider: Literal["stripe", "conekta", "polar"] | None = None
 
 
+class PurchaseDetail(BaseModel):
+    """
+    A purchase, with what was asked for beside it.
+    """
+
+    model_config = ConfigDict(
+        extra="ignore",
+    )
+    id: UUID
+    organization_id: UUID
+    product_id: UUID
+    status: str
+    provider: str | None
+    amount_minor: int
+    currency: str
+    next_action: PayVoucher | PayTransfer | Redirect | ConfirmPayment | None
+    fallback: FallbackView | None
+    benefits: list[GrantedBenefitView]
+    paid_at: AwareDatetime | None
+    workflow_id: str
+    metadata: dict[str, Any]
+    created_at: AwareDatetime
+    updated_at: AwareDatetime
+    expanded: Annotated[
+        PurchaseExpansion | None,
+        Field(description="What `expand` asked for; left out when nothing was."),
+    ] = None
+
+
 class PurchaseView(BaseModel):
     """
     `status`: pending, paid, expired, refunded or failed. `next_action` leads to the page.
@@ -1790,6 +1853,16 @@ class RefundAnswer(BaseModel):
     currency: str
     status: str
     refunds: list[RefundView]
+
+
+class SubscriptionExpansion(BaseModel):
+    model_config = ConfigDict(
+        extra="ignore",
+    )
+    plan: PlanView | None = None
+    organization: OrganizationView | None = None
+    payment_method: PaymentMethodView | None = None
+    latest_invoice: InvoiceView | None = None
 
 
 class SubscriptionView(BaseModel):
@@ -1935,7 +2008,51 @@ class ChangePreview(BaseModel):
     next_invoice_at: AwareDatetime | None
 
 
-class InvoiceDetail(BaseModel):
+class InvoiceExpansion(BaseModel):
+    model_config = ConfigDict(
+        extra="ignore",
+    )
+    subscription: SubscriptionView | None = None
+    organization: OrganizationView | None = None
+
+
+class InvoiceListed(BaseModel):
+    """
+    An invoice without its attempts and payments, with what was asked for beside it.
+    """
+
+    model_config = ConfigDict(
+        extra="ignore",
+    )
+    id: UUID
+    organization_id: UUID
+    subscription_id: UUID | None
+    provider: str | None
+    provider_invoice_id: str | None
+    amount_minor: int
+    amount_paid_minor: int
+    amount_refunded_minor: int
+    currency: str
+    status: str
+    period_start: AwareDatetime | None
+    period_end: AwareDatetime | None
+    invoice_date: AwareDatetime
+    due_date: AwareDatetime
+    paid_at: AwareDatetime | None
+    lines: list[InvoiceLine]
+    hosted_invoice_url: str | None
+    invoice_pdf: str | None
+    expanded: Annotated[
+        InvoiceExpansion | None,
+        Field(description="What `expand` asked for; left out when nothing was."),
+    ] = None
+
+
+class InvoiceRead(BaseModel):
+    """
+    An invoice with all that belongs to it, and what was asked for beside it.
+    """
+
     model_config = ConfigDict(
         extra="ignore",
     )
@@ -1960,22 +2077,26 @@ class InvoiceDetail(BaseModel):
     attempts: list[AttemptView]
     payments: list[PaymentView]
     disputes: list[DisputeView]
+    expanded: Annotated[
+        InvoiceExpansion | None,
+        Field(description="What `expand` asked for; left out when nothing was."),
+    ] = None
 
 
-class PagePurchaseView(BaseModel):
+class PageInvoiceListed(BaseModel):
     model_config = ConfigDict(
         extra="ignore",
     )
-    data: list[PurchaseView]
+    data: list[InvoiceListed]
     has_more: bool
     next_cursor: str | None
 
 
-class PageSubscriptionView(BaseModel):
+class PagePurchaseDetail(BaseModel):
     model_config = ConfigDict(
         extra="ignore",
     )
-    data: list[SubscriptionView]
+    data: list[PurchaseDetail]
     has_more: bool
     next_cursor: str | None
 
@@ -1985,5 +2106,60 @@ class PageWebhookEndpointView(BaseModel):
         extra="ignore",
     )
     data: list[WebhookEndpointView]
+    has_more: bool
+    next_cursor: str | None
+
+
+class SubscriptionDetail(BaseModel):
+    """
+    A subscription, with what was asked for beside it.
+    """
+
+    model_config = ConfigDict(
+        extra="ignore",
+    )
+    id: UUID
+    organization_id: UUID
+    plan_id: UUID
+    status: str
+    provider: str | None
+    provider_subscription_id: str | None
+    provider_customer_id: str | None
+    billing_interval: str
+    payment_method_type: str
+    payment_method_id: UUID | None
+    currency: str
+    quantity: int
+    amount_minor: int
+    credit_minor: int
+    current_period_start: AwareDatetime | None
+    current_period_end: AwareDatetime | None
+    trial_end: AwareDatetime | None
+    cancel_at_period_end: bool
+    canceled_at: AwareDatetime | None
+    paused_at: AwareDatetime | None
+    resume_at: AwareDatetime | None
+    access_until: AwareDatetime | None
+    pending_change: dict[str, Any] | None
+    collection: CollectionView | None
+    risk: str | None
+    latest_invoice_id: UUID | None
+    next_action: PayVoucher | PayTransfer | Redirect | ConfirmPayment | None
+    fallback: FallbackView | None
+    workflow_id: str
+    metadata: dict[str, Any]
+    created_at: AwareDatetime
+    updated_at: AwareDatetime
+    expanded: Annotated[
+        SubscriptionExpansion | None,
+        Field(description="What `expand` asked for; left out when nothing was."),
+    ] = None
+
+
+class PageSubscriptionDetail(BaseModel):
+    model_config = ConfigDict(
+        extra="ignore",
+    )
+    data: list[SubscriptionDetail]
     has_more: bool
     next_cursor: str | None

@@ -65,6 +65,7 @@ FIELD_EXAMPLES: dict[str, Any] = {
     "provider_object_id": "pi_1QAbCdEf",
     "provider_charge_id": "ch_1QAbCdEf",
     "PaymentView.kind": "capture",
+    "BookedPaymentView.kind": "capture",
     "age_seconds": 90,
     # Refunds
     "RefundView.status": "succeeded",
