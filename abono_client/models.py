@@ -2048,41 +2048,6 @@ class InvoiceListed(BaseModel):
     ] = None
 
 
-class InvoiceRead(BaseModel):
-    """
-    An invoice with all that belongs to it, and what was asked for beside it.
-    """
-
-    model_config = ConfigDict(
-        extra="ignore",
-    )
-    id: UUID
-    organization_id: UUID
-    subscription_id: UUID | None
-    provider: str | None
-    provider_invoice_id: str | None
-    amount_minor: int
-    amount_paid_minor: int
-    amount_refunded_minor: int
-    currency: str
-    status: str
-    period_start: AwareDatetime | None
-    period_end: AwareDatetime | None
-    invoice_date: AwareDatetime
-    due_date: AwareDatetime
-    paid_at: AwareDatetime | None
-    lines: list[InvoiceLine]
-    hosted_invoice_url: str | None
-    invoice_pdf: str | None
-    attempts: list[AttemptView]
-    payments: list[PaymentView]
-    disputes: list[DisputeView]
-    expanded: Annotated[
-        InvoiceExpansion | None,
-        Field(description="What `expand` asked for; left out when nothing was."),
-    ] = None
-
-
 class PageInvoiceListed(BaseModel):
     model_config = ConfigDict(
         extra="ignore",
@@ -2152,6 +2117,41 @@ class SubscriptionDetail(BaseModel):
     updated_at: AwareDatetime
     expanded: Annotated[
         SubscriptionExpansion | None,
+        Field(description="What `expand` asked for; left out when nothing was."),
+    ] = None
+
+
+class InvoiceDetail(BaseModel):
+    """
+    An invoice with all that belongs to it, and what was asked for beside it.
+    """
+
+    model_config = ConfigDict(
+        extra="ignore",
+    )
+    id: UUID
+    organization_id: UUID
+    subscription_id: UUID | None
+    provider: str | None
+    provider_invoice_id: str | None
+    amount_minor: int
+    amount_paid_minor: int
+    amount_refunded_minor: int
+    currency: str
+    status: str
+    period_start: AwareDatetime | None
+    period_end: AwareDatetime | None
+    invoice_date: AwareDatetime
+    due_date: AwareDatetime
+    paid_at: AwareDatetime | None
+    lines: list[InvoiceLine]
+    hosted_invoice_url: str | None
+    invoice_pdf: str | None
+    attempts: list[AttemptView]
+    payments: list[PaymentView]
+    disputes: list[DisputeView]
+    expanded: Annotated[
+        InvoiceExpansion | None,
         Field(description="What `expand` asked for; left out when nothing was."),
     ] = None
 

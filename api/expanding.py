@@ -15,7 +15,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.auth import Principal
-from api.invoice_views import InvoiceDetail, InvoiceView
+from api.invoice_views import InvoiceView, InvoiceWithMoney
 from api.plan_views import plan_view, prices_of
 from api.responses import OrganizationView, PaymentMethodView, PlanView, SubscriptionView
 from api.shop_views import ProductView, PurchaseView, product_views
@@ -69,7 +69,7 @@ class InvoiceListed(InvoiceView):
     expanded: InvoiceExpansion | None = _absent(description=_EXPANDED)
 
 
-class InvoiceRead(InvoiceDetail):
+class InvoiceDetail(InvoiceWithMoney):
     """An invoice with all that belongs to it, and what was asked for beside it."""
 
     expanded: InvoiceExpansion | None = _absent(description=_EXPANDED)

@@ -51,9 +51,8 @@ FIELD_EXAMPLES: dict[str, Any] = {
     "exp_year": 2030,
     # Invoices, attempts and payments
     "InvoiceView.status": "paid",
-    "InvoiceDetail.status": "paid",
     "InvoiceListed.status": "paid",
-    "InvoiceRead.status": "paid",
+    "InvoiceDetail.status": "paid",
     "provider_invoice_id": "in_1QAbCdEf",
     "InvoiceLine.description": "Pro",
     "hosted_invoice_url": "https://invoice.stripe.com/i/acct_1/in_1QAbCdEf",

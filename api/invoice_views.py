@@ -113,7 +113,7 @@ class DisputeView(View):
     closed_at: datetime | None
 
 
-class InvoiceDetail(InvoiceView):
+class InvoiceWithMoney(InvoiceView):
     attempts: list[AttemptView]
     payments: list[PaymentView]
     disputes: list[DisputeView]

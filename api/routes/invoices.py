@@ -9,7 +9,7 @@ from sqlalchemy import select
 
 from api.auth import Reader
 from api.context import Context
-from api.expanding import EXPAND_CODES, Expander, ExpandInvoice, InvoiceListed, InvoiceRead
+from api.expanding import EXPAND_CODES, Expander, ExpandInvoice, InvoiceDetail, InvoiceListed
 from api.invoice_views import AttemptView, DisputeView, InvoiceView, PaymentView
 from api.lists import Created, Due, PageAsked, newest
 from api.openapi import problems
@@ -65,13 +65,13 @@ async def list_invoices(
 
 @router.get(
     "/{invoice_id}",
-    response_model=InvoiceRead,
+    response_model=InvoiceDetail,
     responses=problems(401, 403, 404, 422, codes=EXPAND_CODES),
     summary="Read an invoice with its attempts and payments",
 )
 async def read_invoice(
     invoice_id: UUID, context: Context, principal: Reader, expand: ExpandInvoice
-) -> InvoiceRead:
+) -> InvoiceDetail:
     """Every try at collecting it, every movement of money, and every dispute."""
     attempts = (
         select(ChargeAttempt)
@@ -91,7 +91,7 @@ async def read_invoice(
         disputed = await session.scalars(scoped(disputes, principal))
         view = InvoiceView.model_validate(row)
         [expanded] = await Expander(session, principal, expand).invoices([view])
-        return InvoiceRead(
+        return InvoiceDetail(
             **view.model_dump(),
             expanded=expanded,
             attempts=[AttemptView.model_validate(attempt) for attempt in tries],
