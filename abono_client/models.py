@@ -265,6 +265,40 @@ class CreditRequest(BaseModel):
     amount_minor: int | None = None
 
 
+class CurrencyFigures(BaseModel):
+    """
+    Amounts are in minor units. `docs/figures.md` defines each.
+    """
+
+    model_config = ConfigDict(
+        extra="ignore",
+    )
+    currency: str
+    start_mrr_minor: int
+    end_mrr_minor: int
+    new_mrr_minor: int
+    resumed_mrr_minor: int
+    expansion_mrr_minor: int
+    contraction_mrr_minor: int
+    paused_mrr_minor: int
+    churned_mrr_minor: int
+    paying_at_start: int
+    new_count: int
+    churned_count: int
+    churn_rate: Annotated[float | None, Field(description="Null when there is nothing to count")]
+    dunning_recovered_count: int
+    dunning_lost_count: int
+    dunning_recovery_rate: Annotated[
+        float | None, Field(description="Null when there is nothing to count")
+    ]
+    payment_success_rate: Annotated[
+        float | None, Field(description="Null when there is nothing to count")
+    ]
+    voucher_conversion_rate: Annotated[
+        float | None, Field(description="Null when there is nothing to count")
+    ]
+
+
 class DetachedPaymentMethodView(BaseModel):
     """
     `replaced_by` is the default that took over `subscription_ids`, when it was still charged.
@@ -510,6 +544,14 @@ class MarkPaidRequest(BaseModel):
     currency: str
     reference: str
     received_at: AwareDatetime
+
+
+class MonthFigures(BaseModel):
+    model_config = ConfigDict(
+        extra="ignore",
+    )
+    month: Annotated[str, Field(description="In UTC")]
+    currencies: list[CurrencyFigures]
 
 
 class NextStep(BaseModel):
@@ -1561,6 +1603,14 @@ class FallbackEventView(BaseModel):
     subscription_id: UUID | None
     purchase_id: UUID | None
     invoice_id: UUID | None
+
+
+class Figures(BaseModel):
+    model_config = ConfigDict(
+        extra="ignore",
+    )
+    read_at: AwareDatetime
+    months: list[MonthFigures]
 
 
 class FindingView(BaseModel):

@@ -23,6 +23,7 @@ from api.routes import (
     entitlements,
     errors,
     events,
+    figures,
     health,
     invoices,
     operator,
@@ -125,6 +126,7 @@ def _billing() -> APIRouter:
         refunds,
         unapplied,
         events,
+        figures,
         webhook_endpoints,
         webhook_deliveries,
     )

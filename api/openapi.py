@@ -43,6 +43,7 @@ TAGS: list[dict[str, Any]] = [
         "description": "Who would collect and why, where a customer is, and what providers can do.",
     },
     {"name": "Events", "description": "What happened, in order, for the calling app."},
+    {"name": "Figures", "description": "Revenue, churn and recovery, month by month."},
     {
         "name": "Webhook endpoints",
         "description": "Where the calling app is told of its events, and what became of each there.",

@@ -164,6 +164,7 @@ class ChargeAttempt(Base):
             unique=True,
             postgresql_where=text("outcome IN ('unknown', 'pending')"),
         ),
+        Index("ix_charge_attempts_started", "application_id", "started_at"),
         Index("ix_charge_attempts_provider_object", "provider", "account", "provider_object_id"),
     )
 

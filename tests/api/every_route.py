@@ -118,6 +118,7 @@ LINES: dict[tuple[str, str], Line] = {
     ("GET", f"{_ORGANIZATION}/entitlements"): Line(query={"feature": "reports"}),
     ("GET", f"{_ORGANIZATION}/usage"): Line(),
     ("POST", f"{_ORGANIZATION}/usage"): Line({"metric": "api_calls"}, ours_is=_NO_ACCESS),
+    ("GET", "/api/v1/billing/figures"): Line(query={"months": "2"}),
     ("POST", "/api/v1/billing/plans"): Line(_PRO),
     ("GET", "/api/v1/billing/plans"): Line(),
     ("GET", "/api/v1/billing/plans/{plan_id}"): Line(),
