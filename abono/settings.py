@@ -177,7 +177,7 @@ class Settings(BaseSettings):
     otlp_endpoint: str | None = Field(
         None,
         alias="OTEL_EXPORTER_OTLP_ENDPOINT",
-        description="Where traces go, by OTLP over HTTP: http://collector.example:4318; without it there are none",
+        description="Where traces go, by OTLP over HTTP; without it there are none",
     )
     otlp_traces_endpoint: str | None = Field(
         None,

@@ -52,7 +52,7 @@ def test_the_past_is_what_the_audit_log_says_was_before() -> None:
         entry(5, "change", amount_minor=1000, billing_interval="monthly"),
         entry(1, "payment_succeeded", status="incomplete"),
     ]
-    lived = [(one.movement, one.difference_minor) for one in steps(now, log)]
+    lived = [(one.movement, int(one.difference_minor)) for one in steps(now, log)]
     assert lived == [
         (Movement.CHURNED, -2000),
         (Movement.EXPANSION, 1000),
