@@ -84,8 +84,9 @@ def configure_logging(level: str, *, json: bool, traced: bool = False) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())
-    # It would write the address of every call to a provider, and in some of them a card's token is a part.
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    # They would write the address of every call to a provider, and in some a card's token is a part.
+    for caller in ("httpx", "stripe"):
+        logging.getLogger(caller).setLevel(logging.WARNING)
 
 
 def _trace_adder() -> structlog.types.Processor:

@@ -115,7 +115,10 @@ def test_lower_levels_are_silent(lines: io.StringIO) -> None:
     assert lines.getvalue() == ""
 
 
-def test_the_address_of_a_call_to_a_provider_is_not_written(lines: io.StringIO) -> None:
+@pytest.mark.parametrize("caller", ["httpx", "stripe"])
+def test_the_address_of_a_call_to_a_provider_is_not_written(
+    lines: io.StringIO, caller: str
+) -> None:
     """A token of the browser is part of it where Stripe attaches a card."""
-    logging.getLogger("httpx").info("HTTP Request: POST /v1/payment_methods/pm_1Nabc/attach")
+    logging.getLogger(caller).info("HTTP Request: POST /v1/payment_methods/pm_1Nabc/attach")
     assert lines.getvalue() == ""
