@@ -43,7 +43,7 @@ def turn_cards_into(world: World, token: str) -> None:
 
 async def missed(
     world: World, policy: BillingPolicy, card: str = BROKE, wallet: Wallet = AUSTIN
-) -> tuple[Any, Any]:
+) -> tuple[SubscriptionTerms, Any]:
     """A subscription whose card is refused from its second period on."""
     terms = await holder(world, wallet.good, wallet, policy=policy)
     handle, _ = await world.open(terms)
