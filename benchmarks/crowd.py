@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from time import perf_counter
 from typing import Any
 from uuid import UUID
 
@@ -33,6 +34,8 @@ SUBSCRIPTIONS = 500
 PATIENCE_SECONDS = 90.0
 # More at once only waits for the sandbox, which answers in one thread.
 _AT_ONCE = 6
+# Then the crowd is what has gathered: the rows say of how many they are.
+_GATHERING_SECONDS_MAX = 200.0
 
 
 @dataclass
@@ -127,10 +130,12 @@ async def _open(
     crowd: Crowd, terms: SubscriptionTerms, count: int, tell: Callable[[str], None]
 ) -> None:
     """All on one organization and card: only the subscriptions count here."""
-    free = asyncio.Semaphore(_AT_ONCE)
+    free, until = asyncio.Semaphore(_AT_ONCE), perf_counter() + _GATHERING_SECONDS_MAX
 
     async def one() -> None:
         async with free:
+            if perf_counter() > until:
+                return
             mine = terms.model_copy(update={"subscription_id": new_id()})
             await crowd.world.open(mine)
             crowd.ids.append(mine.subscription_id)

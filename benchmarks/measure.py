@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
+from time import perf_counter
 
 from tests.support.database import TestDatabases
 
@@ -18,6 +19,7 @@ class Stage:
     databases: TestDatabases
     folder: Path
     tiny: bool = False
+    began: float = field(default_factory=perf_counter)
 
     def size(self, full: int, tiny: int) -> int:
         return tiny if self.tiny else full

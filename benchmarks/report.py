@@ -6,7 +6,7 @@ import json
 import os
 import platform
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -40,15 +40,18 @@ def tell(console: Console, figures: Sequence[Figure]) -> None:
     console.print(table)
 
 
-def write(figures: Sequence[Figure], began: datetime) -> Path:
-    """The JSON's path; the picture lies beside it."""
+def write(
+    figures: Sequence[Figure], began: datetime, failures: Mapping[str, str] | None = None
+) -> Path:
+    """The JSON's path; the picture lies beside it. `failures`: the rows that have no figures, and why."""
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{began:%Y-%m-%dT%H%MZ}.json"
     told = {"date": began.isoformat(), "commit": _commit(), "machine": machine()}
-    path.write_text(
-        json.dumps({**told, "figures": [_plain(one) for one in figures]}, indent=1) + "\n"
-    )
-    draw(figures, path.with_suffix(".png"))
+    figures_told = [_plain(one) for one in figures]
+    found = {**told, "failures": dict(failures or {}), "figures": figures_told}
+    path.write_text(json.dumps(found, indent=1) + "\n")
+    if any(one.target is not None for one in figures):
+        draw(figures, path.with_suffix(".png"))
     return path
 
 
