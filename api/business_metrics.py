@@ -19,6 +19,7 @@ from sqlalchemy import case, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from models.calendar import BillingInterval
+from models.outbound import EndpointStatus
 from models.outcomes import OutcomeClass, ProviderName
 from models.recurring import COUNTED_STATUSES, monthly_amount_minor, round_minor
 from models.states import TERMINAL_STATUSES, SubscriptionStatus
@@ -27,6 +28,7 @@ from models.storage.tables import (
     ChargeAttempt,
     FallbackEvent,
     Subscription,
+    WebhookEndpoint,
     WebhookEvent,
 )
 
@@ -48,6 +50,7 @@ class BusinessFigures:
     unapplied: Rows = field(default_factory=list)
     unapplied_oldest_seconds: Rows = field(default_factory=list)
     subscriptions: Rows = field(default_factory=list)
+    endpoints: Rows = field(default_factory=list)
     recurring_minor: Rows = field(default_factory=list)
     dunning: Rows = field(default_factory=list)
 
@@ -76,6 +79,12 @@ class BusinessFigures:
                 "How long the oldest of them has been here",
                 ["provider"],
                 self.unapplied_oldest_seconds,
+            ),
+            (
+                "abono_webhook_endpoints",
+                "Webhook endpoints of applications by status",
+                ["status"],
+                self.endpoints,
             ),
             ("abono_subscriptions", "By status", ["status"], self.subscriptions),
             (
@@ -106,6 +115,7 @@ async def read_business(session: AsyncSession, at: datetime) -> BusinessFigures:
         unapplied=unapplied,
         unapplied_oldest_seconds=oldest,
         subscriptions=await _subscriptions(session),
+        endpoints=await _endpoints(session),
         recurring_minor=await _recurring(session),
         dunning=await _dunning(session, at),
     )
@@ -152,6 +162,12 @@ async def _subscriptions(session: AsyncSession) -> Rows:
     row = Subscription
     statement = select(row.status, func.count()).group_by(row.status)
     return _filled([(str(one),) for one in SubscriptionStatus], await session.execute(statement))
+
+
+async def _endpoints(session: AsyncSession) -> Rows:
+    row = WebhookEndpoint
+    statement = select(row.status, func.count()).group_by(row.status)
+    return _filled([(str(one),) for one in EndpointStatus], await session.execute(statement))
 
 
 async def _recurring(session: AsyncSession) -> Rows:
