@@ -24,7 +24,7 @@ from models.commands import (
 )
 from models.events import EventKind, ProviderEvent
 from models.ids import our_id
-from models.outcomes import OPEN_OUTCOMES, Instrument, OutcomeClass
+from models.outcomes import OPEN_OUTCOMES, PAID_BY_HAND, OutcomeClass
 from models.snapshots import (
     PaymentSnapshot,
     PaymentStatus,
@@ -38,7 +38,6 @@ from models.states import TERMINAL_STATUSES, InvoiceStatus
 NOT_OURS_TRIES = 3
 PATIENCE = timedelta(hours=24)
 
-_PAID_BY_HAND = frozenset({Instrument.OXXO, Instrument.SPEI, Instrument.CHECKOUT})
 _UNPAID = frozenset({OutcomeClass.DECLINED, OutcomeClass.NOT_ATTEMPTED})
 # Looks that come beside the payment's own event, and the outcomes to which they add nothing. Listed one by
 # one: refunds are looks too, and must never be taken for old news.
@@ -127,7 +126,7 @@ def find_target(event: ProviderEvent, facts: EventFacts) -> Target | None:
     """By our own rows only: metadata may name any id, but the row has to be this provider's."""
     attempt = find_attempt(event, facts)
     if attempt is not None:
-        waits = attempt.outcome in OPEN_OUTCOMES and attempt.instrument in _PAID_BY_HAND
+        waits = attempt.outcome in OPEN_OUTCOMES and attempt.instrument in PAID_BY_HAND
         payment_id = attempt.id if waits else None
         if attempt.subscription_id is not None:
             return Target(attempt.subscription_id, payment_id)

@@ -13,12 +13,10 @@ from activities.provider_calls import retryable
 from models.commands import InboxEvent
 from models.events import ProviderEvent
 from models.ids import our_id
-from models.outcomes import Instrument
+from models.outcomes import PAID_BY_HAND, Instrument
 from models.snapshots import Capture
 from models.storage.tables import ChargeAttempt, Invoice, Payment, Refund
 from providers.protocol import FailureKind, PaymentProvider, ProviderFailure
-
-BY_HAND = frozenset({Instrument.OXXO, Instrument.SPEI, Instrument.CHECKOUT})
 
 
 class MoneyObject(NamedTuple):
@@ -87,7 +85,7 @@ async def invoice_paid_by(provider: PaymentProvider, payment_id: str) -> str | N
 async def object_of_capture(session: AsyncSession, payment_id: UUID) -> MoneyObject | None:
     capture = await session.get_one(Payment, payment_id)
     attempt = await session.get(ChargeAttempt, capture.attempt_id) if capture.attempt_id else None
-    if attempt is not None and Instrument(attempt.instrument) in BY_HAND:
+    if attempt is not None and Instrument(attempt.instrument) in PAID_BY_HAND:
         return _by_hand(attempt)
     invoice = await session.get_one(Invoice, capture.invoice_id)
     if invoice.provider_invoice_id is None or invoice.provider != capture.provider:
@@ -127,7 +125,7 @@ async def object_of_event(session: AsyncSession, inbox: InboxEvent) -> MoneyObje
         attempt = await session.scalar(
             ours.where(by_object).order_by(ChargeAttempt.started_at.desc()).limit(1)
         )
-    if attempt is not None and Instrument(attempt.instrument) in BY_HAND:
+    if attempt is not None and Instrument(attempt.instrument) in PAID_BY_HAND:
         return _by_hand(attempt)
     known_as = event.provider_invoice_id or event.provider_payment_id
     invoice = await session.scalar(

@@ -14,12 +14,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from activities.event_facts import EventFacts, key_of, load_facts
 from activities.event_targets import find_attempt, find_target
 from models.events import ProviderEvent
-from models.outcomes import OPEN_OUTCOMES, Instrument
+from models.outcomes import OPEN_OUTCOMES, PAID_BY_HAND
 from models.reconcile import Listed, Ours, captures_of
 from models.states import TERMINAL_STATUSES
 from models.storage.tables import ChargeAttempt, Payment, Purchase, Refund, Subscription
-
-BY_HAND = (Instrument.OXXO, Instrument.SPEI, Instrument.CHECKOUT)
 
 
 class Owner(NamedTuple):
@@ -194,7 +192,7 @@ async def next_attempts(
         table.provider == provider,
         table.account == account,
         table.outcome.in_(OPEN_OUTCOMES),
-        table.instrument.in_(BY_HAND),
+        table.instrument.in_(PAID_BY_HAND),
         table.provider_object_id.is_not(None),
         table.id > after,
     )

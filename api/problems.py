@@ -118,9 +118,13 @@ async def _on_abono_error(_: Request, error: Exception) -> Response:
     return problem(cast(AbonoError, error))
 
 
-async def _on_validation_error(_: Request, error: Exception) -> Response:
+async def _on_validation_error(request: Request, error: Exception) -> Response:
     mistakes = cast(RequestValidationError, error).errors()
     if any(mistake["loc"][:1] == ("path",) for mistake in mistakes):
+        # `DELETE /payment-methods/setup`: a known address, which looks like an id to another route.
+        known = _methods_at(request, literally=True)
+        if known:
+            return _method_not_allowed(known, {})
         # An id that is no UUID names nothing: the same answer as for one that nobody has.
         return problem(NotFound("There is no object with this id."))
     return problem(
@@ -160,20 +164,33 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
     if http.status_code == HTTPStatus.NOT_FOUND:
         return problem(NotFound("There is nothing at this address.", headers=headers))
     if http.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-        headers["allow"] = ", ".join(_methods_at(request))
+        return _method_not_allowed(_methods_at(request), headers)
     wrapped = PermanentProblem(f"{phrase}.", code=code, headers=headers)
     return problem(wrapped, status=http.status_code, title=phrase)
 
 
-def _methods_at(request: Request) -> list[str]:
-    """All that this address knows: the router names those of one of its routes only."""
+def _method_not_allowed(allowed: list[str], headers: dict[str, str]) -> Response:
+    status = HTTPStatus.METHOD_NOT_ALLOWED
+    error = PermanentProblem(
+        f"{status.phrase}.",
+        code="method_not_allowed",
+        headers=headers | {"allow": ", ".join(allowed)},
+    )
+    return problem(error, status=status, title=status.phrase)
+
+
+def _methods_at(request: Request, *, literally: bool = False) -> list[str]:
+    """All that this address knows: the router names those of one of its routes only. `literally`: without
+    the routes that take a part of it for an id."""
     path = request.scope["path"]
     contexts = iter_route_contexts(request.app.routes)
     return sorted(
         {
             method
             for context in contexts
-            if isinstance(context.original_route, APIRoute) and context.path_regex.match(path)
+            if isinstance(context.original_route, APIRoute)
+            and context.path_regex.match(path)
+            and not (literally and context.path_regex.groups)
             for method in context.methods or ()
         }
     )

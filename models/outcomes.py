@@ -26,6 +26,10 @@ class Instrument(StrEnum):
     CHECKOUT = "checkout"  # A page that the provider hosts: the customer chooses there.
 
 
+# What the customer pays each time anew, on a slip or a page. The rest a stored instrument pays by itself.
+PAID_BY_HAND = frozenset({Instrument.OXXO, Instrument.SPEI, Instrument.CHECKOUT})
+
+
 class OutcomeClass(StrEnum):
     """The one idea that prevents double charging: *unknown* is its own answer."""
 

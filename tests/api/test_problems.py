@@ -17,6 +17,14 @@ MEMBERS = {"type", "title", "status", "detail", "code"}
 SECRET = "hunter2-shall-not-be-seen"
 
 
+async def test_a_known_address_that_looks_like_an_id_knows_its_methods(api: Api) -> None:
+    setup = await api.ours.http.delete(f"{BASE}/payment-methods/setup")
+    no_id = await api.ours.http.delete(f"{BASE}/payment-methods/set-up")
+    assert (setup.status_code, setup.headers["allow"]) == (405, "GET")
+    assert setup.json()["code"] == "method_not_allowed"
+    assert no_id.status_code == 404
+
+
 async def test_unknown_paths_and_methods_are_problems(api: Api) -> None:
     nowhere = await api.anyone.get("/api/v1/nowhere")
     wrong = await api.anyone.put("/healthz")
