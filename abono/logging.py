@@ -30,6 +30,8 @@ _SECRET_VALUES = (
     re.compile(r"\b(?:whsec|polar_(?:oat|pat|rat|whs)|abk)_[\w+/=]+"),
     re.compile(r"\b(?:pi|seti|cs)_\w+_secret_\w+"),
     re.compile(r"\bkey_[A-Za-z0-9]{12,}"),
+    # What a browser's library made of a card, also where it is part of an address.
+    re.compile(r"\b(?:pm|tok)_\w+"),
     re.compile(r"\b(?:Bearer|Basic)\s+[\w\-.~+/]+=*", re.IGNORECASE),
     re.compile(
         r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)", re.DOTALL

@@ -34,6 +34,8 @@ def lines(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
         "sk_live_51HxyzABC",
         "rk_test_abc123",
         "whsec_c2VjcmV0",
+        "pm_card_visa",
+        "tok_test_visa_4242",
         "pi_3Nabc_secret_xyz",
         "key_eYvWV7gSDkNYXsmr",
         "polar_oat_abcdef",
