@@ -49,13 +49,17 @@ def of_failure(
     )
 
 
+# Canceled: we were undoing it, and the answer was lost. Once more, for its invoice may still be open.
+_UNDOABLE = frozenset({ProviderSubscriptionStatus.INCOMPLETE, ProviderSubscriptionStatus.CANCELED})
+
+
 async def settle(
     provider: PaymentProvider, attempt_id: UUID, attempt: ChargeAttempt
 ) -> AttemptResult:
     """What became of the attempt, for good. Raises ProviderFailure while the provider is away."""
     object_id = attempt.provider_object_id or ""
     if Instrument(attempt.instrument) is not Instrument.CARD:
-        return await _settle_payment(provider, attempt_id, object_id)
+        return await _settle_payment(provider, attempt, object_id)
     if object_id.startswith(CHANGE_PREFIX):
         invoice = await provider.cancel_invoice(change_invoice_id(object_id))
         return of_invoice(attempt_id, invoice)
@@ -75,14 +79,16 @@ def _retried(result: AttemptResult) -> AttemptResult:
 
 
 async def _settle_payment(
-    provider: PaymentProvider, attempt_id: UUID, object_id: str
+    provider: PaymentProvider, attempt: ChargeAttempt, object_id: str
 ) -> AttemptResult:
     snapshot = await provider.get_payment(object_id)
     if snapshot.status is PaymentStatus.PREPARED:
         snapshot = await provider.cancel_payment(object_id)
-        if snapshot.status is PaymentStatus.CANCELED:
-            return _undone(attempt_id, provider.name, object_id)
-    return of_payment(attempt_id, snapshot)
+    # What nobody has seen yet was canceled by us alone: just now, or when the answer was lost.
+    unseen = OutcomeClass(attempt.outcome) is OutcomeClass.UNKNOWN
+    if unseen and snapshot.status is PaymentStatus.CANCELED:
+        return _undone(attempt.id, provider.name, object_id)
+    return of_payment(attempt.id, snapshot)
 
 
 async def _settle_subscription(
@@ -92,7 +98,7 @@ async def _settle_subscription(
     snapshot = await provider.get_subscription(
         ids.provider_customer_id, ids.provider_subscription_id
     )
-    if undo and snapshot.status is ProviderSubscriptionStatus.INCOMPLETE:
+    if undo and snapshot.status in _UNDOABLE:
         snapshot = await provider.cancel_subscription(
             ids.provider_customer_id, ids.provider_subscription_id, at_period_end=False
         )

@@ -134,6 +134,21 @@ async def test_a_payment_that_did_not_happen_is_undone(stage: Stage) -> None:
     assert found.status is ProviderSubscriptionStatus.CANCELED, "nothing can be paid there any more"
 
 
+@pytest.mark.parametrize(
+    "mode", [FaultMode.APPLIED_THEN_TIMEOUT, FaultMode.APPLIED_THEN_ERROR, FaultMode.DOWN]
+)
+async def test_undoing_whose_answer_is_lost_is_no_decline(stage: Stage, mode: FaultMode) -> None:
+    """Asked again, the subscription is canceled: by us. No card was refused."""
+    request = await stage.opening()
+    stage.fault("stripe", "invoices.pay", FaultMode.DOWN, count=1)
+    stage.fault("stripe", "subscriptions.cancel", mode, count=1)
+    assert (await run(stage.calls.open_provider_subscription, request)).outcome is UNKNOWN
+    assert (await stage.settle(request.attempt_id, STRIPE)).outcome is UNKNOWN
+    settled = await stage.settle(request.attempt_id, STRIPE)
+    assert settled.outcome is NOT_ATTEMPTED
+    await stage.check_books(settled)
+
+
 @pytest.mark.parametrize("step", ["prepare", "commit"])
 @pytest.mark.parametrize("when", ["before", "after"])
 async def test_a_worker_that_died_anywhere_charges_once(

@@ -380,6 +380,24 @@ async def test_settling_again_says_the_same(stage: Stage, provider: ProviderName
     await stage.check_books(again)
 
 
+@pytest.mark.parametrize(
+    ("provider", "cancel"), [(CONEKTA, "orders.cancel"), (STRIPE, "payment_intents.cancel")]
+)
+@pytest.mark.parametrize("mode", [FaultMode.APPLIED_THEN_TIMEOUT, FaultMode.APPLIED_THEN_ERROR])
+async def test_undoing_whose_answer_is_lost_is_no_decline(
+    stage: Stage, provider: ProviderName, cancel: str, mode: FaultMode
+) -> None:
+    """Asked again, the slip is canceled: by us, and nobody had seen it."""
+    stage.fault(provider, COMMIT[provider], FaultMode.DOWN, count=1)
+    stage.fault(provider, cancel, mode, count=1)
+    request = stage.voucher(provider)
+    assert (await run(stage.calls.issue_payment, request)).outcome is UNKNOWN
+    assert (await stage.settle(request.attempt_id, provider)).outcome is UNKNOWN
+    settled = await stage.settle(request.attempt_id, provider)
+    assert settled.outcome is NOT_ATTEMPTED
+    await stage.check_books(settled)
+
+
 # Reading and voiding.
 
 
