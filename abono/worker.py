@@ -40,6 +40,7 @@ from models.commands import PROVIDER_TASK_QUEUES, TASK_QUEUE
 from models.outcomes import ProviderName
 from models.storage.engine import Sessions, make_engine, make_sessions
 from providers.registry import ProviderRegistry
+from workflows.answering import AnswerOnce
 from workflows.benefit import BenefitWorkflow
 from workflows.dispute import DisputeWorkflow
 from workflows.late_payment import LatePaymentWorkflow
@@ -112,7 +113,7 @@ def make_workers(
     credit = CreditActivities(sessions)
     reconciling = ReconcileActivities(sessions, providers)
     common: dict[str, Any] = {
-        "interceptors": interceptors,
+        "interceptors": [AnswerOnce(), *interceptors],
         "activity_executor": executor,
         "graceful_shutdown_timeout": GRACEFUL_SHUTDOWN,
         "activity_task_poller_behavior": PollerBehaviorAutoscaling(),

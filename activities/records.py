@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any
 
-from sqlalchemy import or_, select, update
+from sqlalchemy import select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from temporalio import activity
@@ -48,10 +47,11 @@ class RecordActivities(Records):
 
     @activity.defn(name="record")
     async def record(self, batch: ProjectionBatch) -> None:
-        """Apply the batch unless it, or a newer one, is there already.
+        """Apply the batch unless this version, or a newer one, is there already.
 
         Row, audit entry, outbound event, ledgers and the inbox's `applied_at` commit together
-        (invariant 5), so a batch that was applied is recognised by the row alone.
+        (invariant 5), so a batch that was applied is recognised by the row's version alone.
+        The decision is in the workflow's history before: no other batch has the same version.
         """
         async with self._sessions.begin() as session:
             if await _write_subscription(session, batch):
@@ -103,22 +103,11 @@ class RecordActivities(Records):
         return None if name is None else ProviderName(name)
 
 
-def _is_news(table: type[Subscription] | type[Purchase], version: int, at: datetime) -> Any:
-    """Whether what the row shows is older than this batch: a lower version, or a decision that was lost.
-
-    A workflow task may end after its batch was committed and before the server has heard of it (a killed
-    worker, a signal that came in between). The workflow then decides anew, later, with what it has
-    heard since, and may come to other things under the same version: those must not get lost. What the
-    lost decision wrote is kept; ledgers know money by the provider's own ids. `at` is the time of the
-    workflow's task, so that the batch itself, sent again, is no news, nor is that of a frozen worker."""
-    return or_(table.version < version, table.updated_at < at)
-
-
 async def _write_subscription(session: AsyncSession, batch: ProjectionBatch) -> bool:
     row = batch.subscription
     written = await session.execute(
         update(Subscription)
-        .where(Subscription.id == row.id, _is_news(Subscription, row.version, batch.recorded_at))
+        .where(Subscription.id == row.id, Subscription.version < row.version)
         .values(**row.model_dump(exclude={"id"}), updated_at=batch.recorded_at)
         .returning(Subscription.id)
     )
@@ -129,7 +118,7 @@ async def _write_purchase(session: AsyncSession, batch: PurchaseBatch) -> bool:
     row = batch.purchase
     written = await session.execute(
         update(Purchase)
-        .where(Purchase.id == row.id, _is_news(Purchase, row.version, batch.recorded_at))
+        .where(Purchase.id == row.id, Purchase.version < row.version)
         .values(**row.model_dump(exclude={"id"}), updated_at=batch.recorded_at)
         .returning(Purchase.id)
     )

@@ -170,6 +170,18 @@ class ProviderPause(StrEnum):
     REPLACED = "replaced"  # Whoever pays gets another subscription there: see `unpaid_pause`.
 
 
+class UpdateAnswer(_Compact):
+    """What a command came to: its result, or (`refusal`) the error that it ended with."""
+
+    update_id: str
+    at: AwareDatetime
+    status: SubscriptionStatus
+    settled: bool = True
+    detail: str | None = None
+    refusal: str | None = None
+    refusal_type: str | None = None
+
+
 class SubscriptionState(_Compact):
     """Everything that the workflow remembers from one run to the next."""
 
@@ -199,6 +211,7 @@ class SubscriptionState(_Compact):
     credit_minor: int = (
         0  # Pays coming invoices; the ledger `credit_entries` says where it is from.
     )
+    answers: list[UpdateAnswer] = []  # Newest last: a command sent again gets its first answer.
     credit_command_ids: list[UUID] = []  # Newest last: a command heard twice counts once.
     provider_looked_at: AwareDatetime | None = None
     past_due_since: AwareDatetime | None = None
@@ -226,6 +239,9 @@ class SubscriptionState(_Compact):
 
 DISPUTE_IDS_MAX = 20
 CREDIT_COMMAND_IDS_MAX = 20
+# A caller that never heard the answer sends its command again within minutes; a day is what we promise.
+UPDATE_ANSWERS_MAX = 8
+UPDATE_ANSWER_AGE_MAX = timedelta(hours=24)
 # Of an idle subscription's four kilobytes. The database has the last word on what is older.
 COUNTED_CHARGE_IDS_MAX = 16
 APPLIED_EVENT_IDS_MAX = 16

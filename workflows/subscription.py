@@ -31,6 +31,7 @@ with workflow.unsafe.imports_passed_through():
     from models.states import SubscriptionStatus
     from models.subscription import BillingClock, SubscriptionState
     from workflows import pausing, trialing
+    from workflows.answering import forget_old_answers
     from workflows.change_updates import ChangeUpdates
     from workflows.collecting import BillingClockSteps
     from workflows.crediting import credit_unapplied
@@ -263,6 +264,10 @@ class SubscriptionWorkflow(OperatorUpdates, ChangeUpdates):
         )
         return str(explain(situation))
 
+    def remembered(self) -> SubscriptionState:
+        """Where `answering` keeps what commands came to."""
+        return self._desk.state
+
     @workflow.query
     def state(self) -> SubscriptionState:
         """All that the workflow knows; the row must tell the same (invariant 5)."""
@@ -344,6 +349,7 @@ class SubscriptionWorkflow(OperatorUpdates, ChangeUpdates):
 
     def _continue_as_new(self) -> None:
         desk = self._desk
+        forget_old_answers(desk.state)
         workflow.continue_as_new(
             SubscriptionInput(terms=desk.terms, state=desk.state),
             search_attributes=search_attributes(desk.terms, desk.state, desk.next_moment()),

@@ -229,28 +229,6 @@ async def test_an_older_or_equal_version_changes_nothing(
     assert (await inbox_row(books)).applied_at is None, "it is signalled again"
 
 
-@pytest.mark.parametrize("lost_version", [2, 3])
-async def test_what_is_decided_anew_after_a_lost_task_is_not_lost(
-    books: Books, records: RecordActivities, lost_version: int
-) -> None:
-    """The first decision was committed, and the server never heard of it: a signal or a kill came in
-    between. The second one, later, has other things in it under a version that is taken."""
-    await run(records.record, batch(books, lost_version, recorded_at=NOW + 10 * MINUTE))
-    anew = (await full_batch(books, 2)).model_copy(update={"recorded_at": NOW + 11 * MINUTE})
-    await run(records.record, anew)
-    assert (await books.subscription()).version == 2
-    assert await counts(books) == dict.fromkeys((t.__tablename__ for t in WRITTEN), 1)
-    assert (await inbox_row(books)).disposition == "applied"
-
-
-async def test_a_frozen_workers_lost_decision_overwrites_nothing(
-    books: Books, records: RecordActivities
-) -> None:
-    await run(records.record, batch(books, 2, recorded_at=NOW + 11 * MINUTE))
-    await run(records.record, batch(books, 2, recorded_at=NOW + 10 * MINUTE))
-    assert (await books.subscription()).updated_at == NOW + 11 * MINUTE
-
-
 async def test_a_newer_version_may_skip_numbers(books: Books, records: RecordActivities) -> None:
     await run(records.record, batch(books, 7))
     assert (await books.subscription()).version == 7

@@ -13,6 +13,7 @@ from temporalio.worker import Replayer
 from abono.correlation import Correlation
 from abono.worker import WORKFLOWS, workflow_runner
 from tests.record_histories import EVERY_SCENARIO, HISTORIES
+from workflows.answering import AnswerOnce
 
 FILES = sorted(HISTORIES.glob("*/*.json"))
 WHAT_TO_DO = (
@@ -46,7 +47,7 @@ async def test_all_histories_replay() -> None:
         workflows=list(WORKFLOWS),
         data_converter=pydantic_data_converter,
         workflow_runner=workflow_runner(),
-        interceptors=[Correlation()],  # As every worker has it.
+        interceptors=[AnswerOnce(), Correlation()],  # As every worker has it.
     )
     for file in FILES:
         history = WorkflowHistory.from_json(_workflow_id(file), file.read_text())
