@@ -56,7 +56,9 @@ _INVOICE_STATUS = {
     **dict.fromkeys(_MONEY_STATUSES, ProviderInvoiceStatus.PAID),
     "void": ProviderInvoiceStatus.VOID,
 }
-_REFUND_STATUS = {"pending": "pending", "succeeded": "succeeded"}
+# A status that is new at Polar says neither that it arrived nor that it failed: it is read again.
+_REFUND_STATUS = {"succeeded": "succeeded", "failed": "failed", "canceled": "failed"}
+REFUND_GONE = frozenset(name for name, means in _REFUND_STATUS.items() if means == "failed")
 
 
 def _with_zone(value: Any) -> Any:
@@ -320,7 +322,7 @@ def refund_snapshot(refund: PolarRefund, provider_payment_id: str | None) -> Ref
         provider=ProviderName.POLAR,
         provider_refund_id=refund.id,
         provider_payment_id=provider_payment_id,
-        status=_REFUND_STATUS.get(refund.status or "pending", "failed"),
+        status=_REFUND_STATUS.get(refund.status or "", "pending"),
         amount_minor=refund.amount,
         currency=refund.currency.upper(),
     )

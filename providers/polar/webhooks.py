@@ -155,18 +155,15 @@ def _translate(envelope: _Envelope) -> Facts:
         return about_subscription(mapping.read(PolarSubscription, "webhook", envelope.data))
     if family == "benefit_grant":
         return _about_grant(mapping.read(PolarGrant, "webhook", envelope.data))
-    if family == "refund":
+    # Only a failure is news: of what went back the order tells.
+    if family == "refund" and envelope.data.get("status") in mapping.REFUND_GONE:
         return _about_refund(mapping.read(PolarRefund, "webhook", envelope.data))
     return {"kind": EventKind.IGNORED}
 
 
 def _about_refund(refund: PolarRefund) -> Facts:
-    """Only a failure is news: of what went back the order tells. It names its order and not the page, so
-    our own row says what it was taken from."""
-    snapshot = mapping.refund_snapshot(refund, None)
-    if snapshot.status != "failed":
-        return {"kind": EventKind.IGNORED}
-    return {"kind": EventKind.LOOK, "failed_refund": snapshot}
+    """It names its order and not the page, so our own row says what it was taken from."""
+    return {"kind": EventKind.LOOK, "failed_refund": mapping.refund_snapshot(refund, None)}
 
 
 def about_order(order: PolarOrder) -> Facts:
