@@ -33,10 +33,9 @@ def move(version: int, action: str, before: str, after: str) -> AuditEntry:
     )
 
 
-def test_moves_of_the_table_are_fine_and_may_be_decided_anew() -> None:
+def test_moves_of_the_table_are_fine() -> None:
     paid = move(1, "payment_succeeded", "incomplete", "active")
-    again = move(2, "payment_succeeded", "incomplete", "active")
-    check_transitions([paid, again, move(3, "canceled", "active", "canceled")])
+    check_transitions([paid, move(2, "canceled", "active", "canceled")])
 
 
 @pytest.mark.parametrize(
@@ -46,11 +45,15 @@ def test_moves_of_the_table_are_fine_and_may_be_decided_anew() -> None:
         [move(1, "payment_succeeded", "past_due", "active")],
         [
             move(1, "payment_succeeded", "incomplete", "active"),
+            move(2, "payment_succeeded", "incomplete", "active"),
+        ],
+        [
+            move(1, "payment_succeeded", "incomplete", "active"),
             move(2, "canceled", "active", "canceled"),
             move(3, "payment_succeeded", "past_due", "active"),
         ],
     ],
-    ids=["not in the table", "from another status", "back from the end"],
+    ids=["not in the table", "from another status", "twice", "back from the end"],
 )
 def test_a_move_that_is_none_is_seen(moves: list[AuditEntry]) -> None:
     with pytest.raises(InvariantViolated, match="invariant 4"):
