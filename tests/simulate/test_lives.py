@@ -1,4 +1,4 @@
-"""A hundred and fifty random lives with outages and lost webhooks: no invariant is ever violated.
+"""Two hundred random lives with outages and lost webhooks: no invariant is ever violated.
 
 What a seed tells is the same in every run; `abono simulate` plays it again where a person can watch.
 """
@@ -15,7 +15,7 @@ from abono.simulate.world import open_world
 from tests.support.database import TestDatabases
 
 FIRST_SEED = int(os.environ.get("ABONO_TEST_SEED", "1"))
-WORLDS, LIVES_PER_WORLD = 3, 50
+WORLDS, LIVES_PER_WORLD = 3, 67
 # A first bill and a renewal for everybody; the years are for `abono simulate`.
 YEARS = 0.12
 
