@@ -82,6 +82,22 @@ class RoutingDecision(BaseModel):
     candidates: list[ProviderName]
     refusals: list[Refusal]
 
+    @property
+    def stands_in(self) -> bool:
+        """Whether the first candidate collects because the preferred one is not configured here."""
+        return bool(self.candidates) and any(
+            refusal.provider is self.preferred and refusal.code == "provider_not_configured"
+            for refusal in self.refusals
+        )
+
+    def audited(self) -> dict[str, object]:
+        """What the audit log keeps of it."""
+        return {
+            "rule": self.rule,
+            "candidates": [str(candidate) for candidate in self.candidates],
+            "refused": {str(refusal.provider): refusal.code for refusal in self.refusals},
+        }
+
 
 def decide_route(facts: RoutingFacts) -> RoutingDecision:
     """Apply the rules to the facts. Never raises and never guesses: what is refused says why."""

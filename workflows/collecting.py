@@ -22,10 +22,11 @@ with workflow.unsafe.imports_passed_through():
     )
     from models.moments import Step, unavailable_retry_at
     from models.outcomes import FallbackReason
+    from models.routing import RoutingDecision
     from models.states import InvoiceStatus, SubscriptionEvent
     from models.subscription import OpenInvoice
     from workflows.desk import Desk
-    from workflows.options import RECORD_RETRY, RECORD_TIMEOUT, provider_attributes
+    from workflows.options import call_lookup, provider_attributes
     from workflows.resolve_attempt import ResolveAttemptWorkflow
     from workflows.step_changes import ENGINE_ACTOR
 
@@ -99,35 +100,14 @@ async def choose_route(desk: Desk, payment_method_id: UUID | None = None) -> Non
     terms = desk.terms
     if payment_method_id is not None:
         terms = terms.model_copy(update={"payment_method_id": payment_method_id})
-    decision = await workflow.execute_local_activity_method(
-        Records.choose_route,
-        RouteRequest(terms=terms),
-        start_to_close_timeout=RECORD_TIMEOUT,
-        retry_policy=RECORD_RETRY,
-        summary="choose the provider",
+    decision: RoutingDecision = await call_lookup(
+        Records.choose_route, RouteRequest(terms=terms), "choose the provider"
     )
     desk.state.candidates = decision.candidates
-    desk.audit(
-        ENGINE_ACTOR,
-        "route.chosen",
-        {},
-        {
-            "rule": decision.rule,
-            "candidates": [str(candidate) for candidate in decision.candidates],
-            "refused": {str(refusal.provider): refusal.code for refusal in decision.refusals},
-        },
-    )
-    not_configured = any(
-        refusal.provider is decision.preferred and refusal.code == "provider_not_configured"
-        for refusal in decision.refusals
-    )
-    if decision.candidates and not_configured:
-        desk.fallback(
-            decision.preferred,
-            decision.candidates[0],
-            FallbackReason.PROVIDER_NOT_CONFIGURED,
-            None,
-        )
+    desk.audit(ENGINE_ACTOR, "route.chosen", {}, decision.audited())
+    if decision.stands_in:
+        reason = FallbackReason.PROVIDER_NOT_CONFIGURED
+        desk.fallback(decision.preferred, decision.candidates[0], reason, None)
 
 
 def new_invoice(desk: Desk, *, due_at: datetime, first: bool, amount_minor: int) -> OpenInvoice:

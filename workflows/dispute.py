@@ -18,7 +18,7 @@ with workflow.unsafe.imports_passed_through():
     )
     from models.projections import AppliedEvent
     from models.snapshots import DisputeSnapshot
-    from workflows.options import READ_RETRY, READ_TIMEOUT, RECORD_RETRY
+    from workflows.options import READ_RETRY, READ_TIMEOUT, call_write
 
 # A payment that we have not heard of may be on its way to us: its webhook, or the look of its workflow.
 PATIENCE: tuple[timedelta, ...] = (
@@ -72,14 +72,11 @@ class DisputeWorkflow:
         return seen
 
     async def _record(self, request: DisputeInput, seen: DisputeSnapshot) -> DisputeNews | None:
-        news: DisputeNews | None = await workflow.execute_activity_method(
-            DisputeRecords.record_dispute,
-            DisputeRecord(
-                seen=seen, account=request.account, event_id=request.event_id, at=workflow.now()
-            ),
-            start_to_close_timeout=READ_TIMEOUT,
-            retry_policy=RECORD_RETRY,
-            summary=f"write down that it is {seen.status}",
+        record = DisputeRecord(
+            seen=seen, account=request.account, event_id=request.event_id, at=workflow.now()
+        )
+        news: DisputeNews | None = await call_write(
+            DisputeRecords.record_dispute, record, f"write down that it is {seen.status}"
         )
         return news
 
@@ -87,12 +84,10 @@ class DisputeWorkflow:
         if request.event_id is None:
             return
         event = AppliedEvent(id=request.event_id, disposition="not_ours")
-        await workflow.execute_activity_method(
+        await call_write(
             InboxRecords.acknowledge,
             Acknowledgement(events=[event], at=workflow.now()),
-            start_to_close_timeout=READ_TIMEOUT,
-            retry_policy=RECORD_RETRY,
-            summary="no payment of ours is disputed",
+            "no payment of ours is disputed",
         )
 
     async def _tell(self, news: DisputeNews) -> None:

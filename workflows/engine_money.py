@@ -25,7 +25,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.desk import Desk, paid_at
     from workflows.engine_periods import EnginePeriods
     from workflows.engine_slips import EngineSlips
-    from workflows.options import RECORD_RETRY, RECORD_TIMEOUT, call_payment
+    from workflows.options import call_lookup, call_payment
 
 
 class EngineMoney:
@@ -183,15 +183,12 @@ class EngineMoney:
 
 
 async def _attempt_facts(attempt_id: UUID | None, payment: PaymentSnapshot) -> AttemptFacts | None:
-    facts: AttemptFacts | None = await workflow.execute_local_activity_method(
-        InboxRecords.find_attempt,
-        AttemptQuestion(
-            attempt_id=attempt_id,
-            provider=payment.provider,
-            provider_payment_id=payment.provider_payment_id,
-        ),
-        start_to_close_timeout=RECORD_TIMEOUT,
-        retry_policy=RECORD_RETRY,
-        summary="which invoice was this money for",
+    question = AttemptQuestion(
+        attempt_id=attempt_id,
+        provider=payment.provider,
+        provider_payment_id=payment.provider_payment_id,
+    )
+    facts: AttemptFacts | None = await call_lookup(
+        InboxRecords.find_attempt, question, "which invoice was this money for"
     )
     return facts

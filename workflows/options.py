@@ -229,6 +229,17 @@ async def call_record(batch: ProjectionBatch) -> None:
     await call_write(Records.record, batch, f"{row.status}, version {row.version}")
 
 
+async def call_lookup(method: Any, request: Any, summary: str) -> Any:
+    """Read our own database, within the workflow's task: a lookup that is done again does no harm."""
+    return await workflow.execute_local_activity_method(
+        method,
+        request,
+        start_to_close_timeout=RECORD_TIMEOUT,
+        retry_policy=RECORD_RETRY,
+        summary=summary,
+    )
+
+
 async def call_write(method: Any, request: Any, summary: str) -> Any:
     """Write to our own database. Never as a local activity: that would run before its decision stands in
     the history. A signal that comes meanwhile makes the server throw the workflow's task away, and the

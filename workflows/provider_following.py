@@ -188,7 +188,7 @@ class ProviderFollower:
         provider can tell."""
         state = self._desk.state
         if event.subscription is not None:
-            if self._is_of_another(event.subscription):
+            if self._was_replaced(event.subscription):
                 return True
             known = state.is_held or state.cancel_at_period_end
             return event.subscription.is_paused is not known and (
@@ -196,11 +196,11 @@ class ProviderFollower:
             )
         return event.invoice is not None and state.is_held
 
-    def _is_of_another(self, snapshot: SubscriptionSnapshot) -> bool:
+    def _was_replaced(self, snapshot: SubscriptionSnapshot) -> bool:
         ended = snapshot.status is ProviderSubscriptionStatus.CANCELED
         served = self._desk.state.status is not SubscriptionStatus.INCOMPLETE
-        known = self._desk.state.provider_subscription_id
-        return ended and served and known not in {None, snapshot.provider_subscription_id}
+        billed = self._desk.state.provider_subscription_id is not None
+        return ended and served and billed and self._is_another(snapshot)
 
     def _follow_pause(self, snapshot: SubscriptionSnapshot) -> str | None:
         """Somebody paused or resumed it in the provider's own dashboard, where it is not as we left it.

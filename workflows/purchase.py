@@ -32,18 +32,13 @@ with workflow.unsafe.imports_passed_through():
         BenefitsDue,
         PurchaseStatus,
     )
+    from models.routing import RoutingDecision
     from models.settlement import settle
     from models.states import InvoiceStatus
     from workflows.collecting import resolve, seconds
     from workflows.desk import paid_at
     from workflows.late_payment import follow_purchase, news_by_provider
-    from workflows.options import (
-        READ_RETRY,
-        READ_TIMEOUT,
-        RECORD_RETRY,
-        RECORD_TIMEOUT,
-        slip_attributes,
-    )
+    from workflows.options import READ_RETRY, READ_TIMEOUT, call_lookup, slip_attributes
     from workflows.pending_payment import LOOK_AGAIN, PendingPaymentWorkflow
     from workflows.purchase_desk import PurchaseDesk
     from workflows.step_changes import ENGINE_ACTOR
@@ -136,25 +131,11 @@ class PurchaseWorkflow:
 
     async def _choose_route(self) -> list[ProviderName]:
         desk = self._desk
-        decision = await workflow.execute_local_activity_method(
-            Records.choose_route,
-            RouteRequest(terms=self._terms),
-            start_to_close_timeout=RECORD_TIMEOUT,
-            retry_policy=RECORD_RETRY,
-            summary="choose the provider",
+        decision: RoutingDecision = await call_lookup(
+            Records.choose_route, RouteRequest(terms=self._terms), "choose the provider"
         )
-        refused = {refusal.provider: refusal.code for refusal in decision.refusals}
-        desk.audit(
-            ENGINE_ACTOR,
-            "route.chosen",
-            {},
-            {
-                "rule": decision.rule,
-                "candidates": [str(candidate) for candidate in decision.candidates],
-                "refused": {str(provider): code for provider, code in refused.items()},
-            },
-        )
-        if decision.candidates and refused.get(decision.preferred) == "provider_not_configured":
+        desk.audit(ENGINE_ACTOR, "route.chosen", {}, decision.audited())
+        if decision.stands_in:
             reason = FallbackReason.PROVIDER_NOT_CONFIGURED
             desk.fallback(decision.preferred, decision.candidates[0], reason, None)
         return list(decision.candidates)

@@ -64,7 +64,7 @@ class Records(ABC):
 
 
 class InboxRecords(ABC):
-    """Local activities: what becomes of events that change no subscription by themselves."""
+    """What becomes of events that change no subscription by themselves."""
 
     @activity.defn(name="acknowledge")
     @abstractmethod
