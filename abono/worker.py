@@ -16,7 +16,8 @@ from typing import Any
 import structlog
 from sqlalchemy import text
 from temporalio.client import Client
-from temporalio.worker import Interceptor, PollerBehaviorAutoscaling, Worker
+from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.worker import Interceptor, PollerBehaviorAutoscaling, Replayer, Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from abono.schedules import ensure_reconcile_schedules
@@ -82,6 +83,16 @@ READY_FILE = Path("run") / "worker.ready"
 def workflow_runner() -> SandboxedWorkflowRunner:
     return SandboxedWorkflowRunner(
         restrictions=SandboxRestrictions.default.with_passthrough_modules(*PASSED_THROUGH)
+    )
+
+
+def make_replayer(interceptors: Sequence[Interceptor] = ()) -> Replayer:
+    """Replays histories as the workers of `make_workers` would."""
+    return Replayer(
+        workflows=list(WORKFLOWS),
+        data_converter=pydantic_data_converter,
+        workflow_runner=workflow_runner(),
+        interceptors=[AnswerOnce(), *interceptors],
     )
 
 

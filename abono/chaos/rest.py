@@ -17,15 +17,15 @@ from sqlalchemy.exc import SQLAlchemyError
 from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.service import RPCError
-from temporalio.worker import Replayer
 
 from abono.chaos.calling import Caller
+from abono.correlation import Correlation
 from abono.dev.info import StackInfo
 from abono.keys import create_key
 from abono.settings import Settings
 from abono.simulate.commitments import check_commitments
 from abono.simulate.invariants import InvariantViolated, check_invariants, hold
-from abono.worker import WORKFLOWS, workflow_runner
+from abono.worker import WORKFLOWS, make_replayer
 from models.outcomes import OutcomeClass
 from models.storage.engine import Sessions, make_engine, make_sessions
 from models.storage.tables import ChargeAttempt, Purchase, Subscription
@@ -140,11 +140,7 @@ def check_logs(home: Path, info: StackInfo) -> None:
 
 async def check_replays(books: StackBooks) -> int:
     """Invariant 8: every history of this run replays. How many there were."""
-    replayer = Replayer(
-        workflows=list(WORKFLOWS),
-        data_converter=pydantic_data_converter,
-        workflow_runner=workflow_runner(),
-    )
+    replayer = make_replayer([Correlation()])
     count = 0
     async for execution in books.client.list_workflows():
         handle = books.client.get_workflow_handle(execution.id, run_id=execution.run_id)

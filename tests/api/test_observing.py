@@ -25,7 +25,6 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from opentelemetry.sdk.trace import TracerProvider
 from temporalio.client import Client, WorkflowHistory
 from temporalio.contrib.pydantic import pydantic_data_converter
-from temporalio.worker import Replayer
 
 from abono.correlation import Correlation
 from abono.dev.ports import LOCALHOST, spare_port
@@ -34,7 +33,7 @@ from abono.settings import Settings
 from abono.simulate.serving import serving
 from abono.tracing import EXPORT_SECONDS, TracedApp, make_provider, start_tracing
 from abono.wiring import build_providers
-from abono.worker import WORKFLOWS, make_workers, workflow_runner
+from abono.worker import make_replayer, make_workers
 from abono.workflow_tracing import tracing_interceptor
 from providers.calling import path_template
 from providers.registry import ProviderRegistry
@@ -213,12 +212,7 @@ async def replaying_tells_no_span(life: Life, collector: Collector) -> None:
     assert set(runs.values()) == {1}
     before = len(collector.spans)
     provider = make_provider("replays")
-    replayer = Replayer(
-        workflows=list(WORKFLOWS),
-        data_converter=pydantic_data_converter,
-        workflow_runner=workflow_runner(),
-        interceptors=[Correlation(), tracing_interceptor(provider)],
-    )
+    replayer = make_replayer([Correlation(), tracing_interceptor(provider)])
     workflow_id = f"subscription/{life.subscription['id']}"
     await replayer.replay_workflow(await history(life.client, workflow_id))
     provider.shutdown()

@@ -7,13 +7,10 @@ from pathlib import Path
 
 import pytest
 from temporalio.client import WorkflowHistory
-from temporalio.contrib.pydantic import pydantic_data_converter
-from temporalio.worker import Replayer
 
 from abono.correlation import Correlation
-from abono.worker import WORKFLOWS, workflow_runner
+from abono.worker import WORKFLOWS, make_replayer
 from tests.record_histories import EVERY_SCENARIO, HISTORIES
-from workflows.answering import AnswerOnce
 
 FILES = sorted(HISTORIES.glob("*/*.json"))
 WHAT_TO_DO = (
@@ -43,12 +40,7 @@ def test_every_workflow_has_a_history() -> None:
 
 
 async def test_all_histories_replay() -> None:
-    replayer = Replayer(
-        workflows=list(WORKFLOWS),
-        data_converter=pydantic_data_converter,
-        workflow_runner=workflow_runner(),
-        interceptors=[AnswerOnce(), Correlation()],  # As every worker has it.
-    )
+    replayer = make_replayer([Correlation()])
     for file in FILES:
         history = WorkflowHistory.from_json(_workflow_id(file), file.read_text())
         result = await replayer.replay_workflow(history, raise_on_replay_failure=False)
