@@ -28,7 +28,9 @@ from models.storage.tables import (
     ProviderCustomer,
     new_id,
 )
-from providers.protocol import FailureKind, GrantDraft, PaymentProvider, ProviderFailure
+from providers.drafts import GrantDraft
+from providers.failures import FailureKind, ProviderFailure
+from providers.protocol import PaymentProvider
 from providers.registry import ProviderRegistry
 
 NOT_GRANTED, REFUSED = "not_granted", "refused"

@@ -13,7 +13,8 @@ from models.breaker import Health, admit, failed, succeeded
 from models.storage.engine import Sessions
 from models.storage.providers import health_of
 from models.storage.tables import ProviderHealth
-from providers.protocol import FailureKind, PaymentProvider, ProviderFailure
+from providers.failures import FailureKind, ProviderFailure
+from providers.protocol import PaymentProvider
 
 # A refusal, a decline or a missing key says that the provider is there; these say that it is not.
 OUTAGES = frozenset({FailureKind.UNAVAILABLE, FailureKind.UNKNOWN})

@@ -17,7 +17,8 @@ from models.storage.tables import (
     new_id,
 )
 from models.subscription import SubscriptionTerms
-from providers.protocol import CustomerDraft, PaymentProvider
+from providers.drafts import CustomerDraft
+from providers.protocol import PaymentProvider
 
 
 class Customers:

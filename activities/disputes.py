@@ -30,7 +30,8 @@ from models.storage.tables import (
     WebhookEvent,
     new_id,
 )
-from providers.protocol import FailureKind, PaymentProvider, ProviderFailure
+from providers.failures import FailureKind, ProviderFailure
+from providers.protocol import PaymentProvider
 from providers.registry import ProviderRegistry
 
 # What asking again cannot change.

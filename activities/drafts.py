@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from activities.customers import Customers
 from activities.signatures.attempts import IssuePayment, OpenProviderSubscription
-from providers.protocol import PaymentDraft, PaymentProvider, SubscriptionDraft
+from providers.drafts import PaymentDraft, SubscriptionDraft
+from providers.protocol import PaymentProvider
 
 
 class Drafts:

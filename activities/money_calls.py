@@ -33,7 +33,9 @@ from models.outcomes import ProviderName
 from models.snapshots import Capture
 from models.storage.engine import Sessions
 from models.storage.tables import Invoice, Payment, Refund, WebhookEvent
-from providers.protocol import FailureKind, PaymentProvider, ProviderFailure, RefundDraft
+from providers.drafts import RefundDraft
+from providers.failures import FailureKind, ProviderFailure
+from providers.protocol import PaymentProvider
 from providers.registry import ProviderRegistry
 
 REFUNDED, REVERSED, UNAPPLIED, NOTHING_NEW, NOT_OURS = (

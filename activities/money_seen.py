@@ -16,7 +16,8 @@ from models.ids import our_id
 from models.outcomes import PAID_BY_HAND, Instrument
 from models.snapshots import Capture
 from models.storage.tables import ChargeAttempt, Invoice, Payment, Refund
-from providers.protocol import FailureKind, PaymentProvider, ProviderFailure
+from providers.failures import FailureKind, ProviderFailure
+from providers.protocol import PaymentProvider
 
 
 class MoneyObject(NamedTuple):

@@ -22,7 +22,8 @@ from models.outcomes import Instrument, OutcomeClass
 from models.snapshots import Capture
 from models.storage.engine import Sessions
 from models.storage.tables import AuditEntry, ChargeAttempt, Payment, Purchase, Subscription
-from providers.protocol import PaymentProvider, ProviderFailure
+from providers.failures import ProviderFailure
+from providers.protocol import PaymentProvider
 from providers.registry import ProviderRegistry
 
 

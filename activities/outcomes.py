@@ -18,7 +18,8 @@ from activities.signatures.attempts import AttemptResult
 from models.outcomes import Instrument, OutcomeClass, ProviderName
 from models.snapshots import PaymentStatus, ProviderInvoiceStatus, ProviderSubscriptionStatus
 from models.storage.tables import ChargeAttempt
-from providers.protocol import PaymentProvider, ProviderFailure
+from providers.failures import ProviderFailure
+from providers.protocol import PaymentProvider
 
 
 def of_prepare_failure(

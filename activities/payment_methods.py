@@ -30,7 +30,9 @@ from models.storage.payment_methods import (
     subscriptions_charged_with,
 )
 from models.storage.tables import PaymentMethod, Subscription
-from providers.protocol import AttachPaymentMethod, FailureKind, PaymentProvider, ProviderFailure
+from providers.drafts import AttachPaymentMethod
+from providers.failures import FailureKind, ProviderFailure
+from providers.protocol import PaymentProvider
 from providers.registry import ProviderRegistry
 
 # What the customer is told when an instrument is refused; the provider's own code goes beside it.

@@ -18,13 +18,9 @@ from models.outcomes import OutcomeClass
 from models.redaction import hide_subscription
 from models.snapshots import InvoiceSnapshot, ProviderInvoiceStatus, SubscriptionSnapshot
 from models.storage.engine import Sessions
-from providers.protocol import (
-    ChangeDraft,
-    FailureKind,
-    PaymentProvider,
-    ProviderFailure,
-    SubscriptionChange,
-)
+from providers.drafts import ChangeDraft, SubscriptionChange
+from providers.failures import FailureKind, ProviderFailure
+from providers.protocol import PaymentProvider
 
 
 class PlanChangeActivities(PlanChangeCalls):

@@ -18,7 +18,9 @@ from models.calendar import BillingInterval
 from models.storage.engine import Sessions
 from models.storage.tables import PlanPrice, SubscriptionPlan
 from models.subscription import SubscriptionTerms
-from providers.protocol import NotOnSale, PaymentProvider, PlanDraft
+from providers.drafts import PlanDraft
+from providers.failures import NotOnSale
+from providers.protocol import PaymentProvider
 
 _Answer = TypeVar("_Answer")
 

@@ -38,12 +38,9 @@ from models.purchase import PurchaseTerms
 from models.redaction import hide_payment, hide_subscription
 from models.snapshots import PaymentSnapshot, SubscriptionSnapshot
 from models.storage.engine import Sessions
-from providers.protocol import (
-    FailureKind,
-    PaymentProvider,
-    PreparedSubscription,
-    ProviderFailure,
-)
+from providers.drafts import PreparedSubscription
+from providers.failures import FailureKind, ProviderFailure
+from providers.protocol import PaymentProvider
 from providers.registry import ProviderRegistry
 
 # A worker that dies is noticed this soon; a healthy call is over long before the first beat costs.

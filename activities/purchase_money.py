@@ -31,7 +31,7 @@ from models.storage.tables import (
     WebhookEvent,
     new_id,
 )
-from providers.protocol import FailureKind, ProviderFailure
+from providers.failures import FailureKind, ProviderFailure
 from providers.registry import ProviderRegistry
 
 UNAPPLIED, REFUNDED = "unapplied_money", "refunded"

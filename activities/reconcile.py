@@ -49,7 +49,9 @@ from models.storage.tables import (
     ReconciliationRun,
     WebhookEvent,
 )
-from providers.protocol import Capability, PaymentProvider, ProviderFailure
+from providers.capabilities import Capability
+from providers.failures import ProviderFailure
+from providers.protocol import PaymentProvider
 from providers.registry import ProviderRegistry
 
 RUNNING, FINISHED, CUT_OFF = "running", "finished", "cut_off"

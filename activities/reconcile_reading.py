@@ -16,8 +16,10 @@ from models.reconcile import OUR_PRICES, Listed, Listing, OurRows
 from models.snapshots import InvoiceSnapshot
 from models.storage.engine import Sessions
 from models.storage.tables import ChargeAttempt, Payment, ReconciliationRun, Subscription
+from providers.capabilities import Capability
+from providers.failures import FailureKind, ProviderFailure
 from providers.listed import listed
-from providers.protocol import Capability, FailureKind, PaymentProvider, ProviderFailure
+from providers.protocol import PaymentProvider
 
 # Rows of ours per activity: each costs a call, one after the other, and a second or so at the most.
 ROWS_PER_STEP = 10

@@ -18,7 +18,8 @@ from activities.refund_book import FAILED, SUCCEEDED, RefundBook
 from models.events import ProviderEvent
 from models.storage.engine import Sessions
 from models.storage.tables import Payment, Refund
-from providers.protocol import FailureKind, PaymentProvider, ProviderFailure
+from providers.failures import FailureKind, ProviderFailure
+from providers.protocol import PaymentProvider
 
 UNNAMED = ":"  # In the names that we give to what the provider did not name.
 NO_CODE = "refund_failed"

@@ -11,14 +11,10 @@ from models.purchase import PurchaseTerms
 from models.snapshots import PaymentSnapshot
 from models.storage.engine import Sessions
 from models.storage.tables import Benefit, Product, Purchase
-from providers.protocol import (
-    BenefitDraft,
-    Capability,
-    CheckoutDraft,
-    NotOnSale,
-    PaymentProvider,
-    ProductDraft,
-)
+from providers.capabilities import Capability
+from providers.drafts import BenefitDraft, CheckoutDraft, ProductDraft
+from providers.failures import NotOnSale
+from providers.protocol import PaymentProvider
 
 
 class Shop:

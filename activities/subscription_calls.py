@@ -16,7 +16,8 @@ from activities.signatures.subscriptions import (
 from models.redaction import hide_subscription
 from models.snapshots import SubscriptionSnapshot
 from models.storage.engine import Sessions
-from providers.protocol import FailureKind, PaymentProvider
+from providers.failures import FailureKind
+from providers.protocol import PaymentProvider
 
 
 class SubscriptionActivities(SubscriptionCalls):

@@ -18,7 +18,7 @@ from models.outcomes import Instrument, ProviderName
 from models.plan_change import Offer, Proration
 from models.storage.tables import PlanPrice, Subscription, SubscriptionPlan
 from models.subscription import CLOCK_BY_INSTRUMENT, BillingClock
-from providers.protocol import Capability
+from providers.capabilities import Capability
 from providers.registry import ProviderRegistry
 
 

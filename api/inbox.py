@@ -21,7 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from models.events import EventKind, ProviderEvent
 from models.redaction import hide_event
 from models.storage.tables import new_id
-from providers.protocol import WebhookMalformed
+from providers.failures import WebhookMalformed
 
 # The telling event (an invoice that was paid) comes with these and usually makes them nothing new.
 SECOND_LOOK = timedelta(seconds=1)

@@ -24,7 +24,7 @@ from models.outcomes import Instrument, ProviderName
 from models.refunds import CaptureBalance, divide_refund
 from models.states import InvoiceStatus
 from models.storage.tables import AuditEntry, ChargeAttempt, Dispute, Invoice, Payment, Refund
-from providers.protocol import Capability
+from providers.capabilities import Capability
 
 REFUND_CODES = (
     "invoice_is_open",

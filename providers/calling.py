@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from opentelemetry import trace
 
 from models.outcomes import ProviderName
-from providers.protocol import ProviderFailure
+from providers.failures import ProviderFailure
 
 ANSWERED = "answered"
 _log = logging.getLogger("abono.providers")

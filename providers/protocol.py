@@ -16,17 +16,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from enum import StrEnum
-from typing import Any, Protocol
+from typing import Protocol
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict
-
-from models.calendar import BillingInterval
 from models.events import ProviderEvent
-from models.outcomes import FallbackReason, Instrument, OutcomeClass, ProviderName
+from models.outcomes import ProviderName
 from models.reconcile import ListedPage, Listing
 from models.snapshots import (
-    Decline,
     DisputeSnapshot,
     GrantSnapshot,
     InvoiceSnapshot,
@@ -35,290 +30,25 @@ from models.snapshots import (
     RefundSnapshot,
     SubscriptionSnapshot,
 )
-
-
-class FailureKind(StrEnum):
-    """What is known about a call that did not give its answer."""
-
-    DECLINED = "declined"  # Executed; the instrument was refused.
-    REJECTED = "rejected"  # Refused by validation: our bug or unusable data. Not executed.
-    NOT_FOUND = "not_found"
-    UNAVAILABLE = "unavailable"  # Known not to have been executed: refused connection, 429.
-    UNKNOWN = "unknown"  # May have been executed: read timeout, dropped connection, 5xx.
-    MISCONFIGURED = "misconfigured"  # Our key is missing, wrong or lacks a permission.
-    UNSUPPORTED = "unsupported"  # The capability matrix says no.
-
-
-OUTCOME_BY_FAILURE: dict[FailureKind, OutcomeClass] = {
-    FailureKind.DECLINED: OutcomeClass.DECLINED,
-    FailureKind.REJECTED: OutcomeClass.NOT_ATTEMPTED,
-    FailureKind.NOT_FOUND: OutcomeClass.NOT_ATTEMPTED,
-    FailureKind.UNAVAILABLE: OutcomeClass.NOT_ATTEMPTED,
-    FailureKind.UNKNOWN: OutcomeClass.UNKNOWN,
-    FailureKind.MISCONFIGURED: OutcomeClass.NOT_ATTEMPTED,
-    FailureKind.UNSUPPORTED: OutcomeClass.NOT_ATTEMPTED,
-}
-
-
-class ProviderFailure(Exception):
-    """A provider call that did not end in an answer, classified.
-
-    `fallback_reason` is set when another provider may be asked instead (after an unknown outcome is
-    resolved); `provider_object_id` names what a refused call created all the same (a declined Conekta
-    charge still has its order); `message` is for operators: no secrets, no personal data.
-    """
-
-    def __init__(
-        self,
-        kind: FailureKind,
-        message: str,
-        *,
-        code: str | None = None,
-        fallback_reason: FallbackReason | None = None,
-        decline: Decline | None = None,
-        provider_object_id: str | None = None,
-        request_id: str | None = None,
-        retry_after_seconds: float | None = None,
-    ) -> None:
-        super().__init__(f"{kind}: {message}")
-        self.kind = kind
-        self.message = message
-        self.code = code
-        self.fallback_reason = fallback_reason
-        self.decline = decline
-        self.provider_object_id = provider_object_id
-        self.request_id = request_id
-        self.retry_after_seconds = retry_after_seconds
-
-    @property
-    def outcome(self) -> OutcomeClass:
-        return OUTCOME_BY_FAILURE[self.kind]
-
-
-class NotOnSale(ProviderFailure):
-    """What the call sells cannot be sold at the provider: its plan or product is archived there, gone,
-    or not what ours says. Nothing can be charged by it; `ensure_plan` and `ensure_product` make another
-    when they are told which one it `replaces`."""
-
-    def __init__(self, message: str, *, code: str | None, request_id: str | None = None) -> None:
-        super().__init__(FailureKind.REJECTED, message, code=code, request_id=request_id)
-
-
-class WebhookRejected(Exception):
-    """The request is not an authentic webhook of this provider: answer 401 and store nothing."""
-
-
-class WebhookMalformed(Exception):
-    """Authentic but unreadable: answer 400 so that the provider shows it; store nothing."""
-
-
-class Capability(StrEnum):
-    """What a provider can do for us; the capability matrix in the docs is made from these."""
-
-    CARD_SUBSCRIPTION = "card_subscription"  # The provider's clock bills a stored card.
-    CARD_PAYMENT_METHOD = "card_payment_method"
-    CHANGE_PAYMENT_METHOD = "change_payment_method"  # Of a running subscription.
-    BROWSER_SETUP = "browser_setup"  # A secret for the browser, with whatever the bank asks there.
-    FIRST_PAYMENT_IN_BROWSER = "first_payment_in_browser"  # A subscription without a stored card.
-    CHANGE_PLAN = "change_plan"  # Plan and quantity of a running subscription.
-    CHANGE_INTERVAL = "change_interval"  # Of a running subscription: a new period begins at once.
-    PRORATE = "prorate"  # Collects, or credits, exactly what we computed for a change.
-    CASH_VOUCHER = "cash_voucher"
-    BANK_TRANSFER = "bank_transfer"
-    REFUND = "refund"
-    CASH_REFUND = "cash_refund"
-    CANCEL_AT_PERIOD_END = "cancel_at_period_end"
-    PAUSE = "pause"  # Of a running subscription, and its end.
-    TRIAL = "trial"
-    RETRY_INVOICE = "retry_invoice"
-    HOSTED_CHECKOUT = "hosted_checkout"  # A page of the provider's on which the customer pays.
-    CANCEL_CHECKOUT = "cancel_checkout"  # Closes a page that is still open.
-    ACCEPT_DISPUTE = "accept_dispute"  # Say that a dispute is not contested.
-    PRODUCT = "product"
-    BENEFIT = "benefit"  # The provider hands out what was bought: a role, a repository, a key.
-
-
-class Capabilities(BaseModel):
-    """A row of the capability matrix: what is not in `supports` has its reason in `refusals`, and the
-    adapter refuses it with that sentence (FailureKind.UNSUPPORTED)."""
-
-    model_config = ConfigDict(frozen=True)
-
-    supports: frozenset[Capability]
-    currencies: frozenset[str] | None  # None: every currency that the account is enabled for.
-    refusals: dict[Capability, str] = {}  # Why not, and what to do instead, in one sentence.
-    notes: dict[Capability, str] = {}  # What to know of something that is supported.
-
-
-class _Request(BaseModel):
-    model_config = ConfigDict(frozen=True)
-
-
-class CustomerDraft(_Request):
-    organization_id: str
-    name: str
-    email: str
-    phone: str | None = None
-    country: str | None = None
-
-
-class AttachPaymentMethod(_Request):
-    """`token` is what the provider's browser SDK made; a card number never comes this way."""
-
-    payment_method_id: str  # Ours: the idempotency key comes from it.
-    provider_customer_id: str
-    token: str
-    type: Instrument = Instrument.CARD
-
-
-class SetupDraft(_Request):
-    """A card that is to be stored from a browser, with whatever its bank asks of the customer."""
-
-    organization_id: str
-
-
-class PlanDraft(_Request):
-    plan_id: str
-    name: str
-    billing_interval: BillingInterval
-    amount_minor: int
-    currency: str
-
-
-class SubscriptionDraft(_Request):
-    """`attempt_id` is the reference under which the first charge is found again. What is sold is said
-    twice, by the plan's id and in full: some providers need a plan of its own for each attempt."""
-
-    subscription_id: str
-    organization_id: str
-    invoice_id: str
-    attempt_id: str
-    provider_customer_id: str
-    provider_plan_id: str
-    plan_name: str
-    billing_interval: BillingInterval
-    amount_minor: int  # Per period, for the whole quantity.
-    quantity: int = 1
-    currency: str
-    provider_payment_method_id: str | None
-    trial_end: AwareDatetime | None = None
-
-
-class ChangeDraft(_Request):
-    """What a change of the plan costs, line by line, to be collected at once. The lines (what for,
-    amount in minor units, perhaps negative) sum to `amount_minor`."""
-
-    attempt_id: str
-    subscription_id: str
-    invoice_id: str
-    provider_customer_id: str
-    provider_payment_method_id: str | None
-    lines: tuple[tuple[str, int], ...]
-    amount_minor: int
-    currency: str
-
-
-class SubscriptionChange(_Request):
-    """What a subscription is to be, whatever it is now. `change_id` is the same for every repetition.
-
-    `restart`: with another interval a new period begins at once. That period is paid for already (its
-    price is in a ChangeDraft), so nothing is charged for it. `credit_minor` is what the provider takes
-    off the next renewal.
-    """
-
-    change_id: str
-    provider_customer_id: str
-    provider_subscription_id: str
-    provider_plan_id: str
-    amount_minor: int
-    quantity: int
-    currency: str
-    restart: bool = False
-    credit_minor: int = 0
-
-
-class PreparedSubscription(_Request):
-    provider_subscription_id: str
-    provider_invoice_id: str | None  # None when there is nothing to pay yet (trial).
-
-
-class PaymentDraft(_Request):
-    """A one-off payment: a voucher or a transfer that the customer pays by hand."""
-
-    attempt_id: str
-    subscription_id: str | None
-    invoice_id: str
-    organization_id: str
-    provider_customer_id: str
-    customer_name: str
-    customer_email: str
-    instrument: Instrument
-    amount_minor: int
-    currency: str
-    description: str
-    created_at: AwareDatetime  # When the attempt began: bounds the search for an earlier try.
-    expires_at: AwareDatetime
-
-
-class RefundDraft(_Request):
-    refund_id: str
-    provider_payment_id: str
-    amount_minor: int
-    currency: str
-    reason: str
-    already_refunded_minor: (
-        int  # What we know of: providers without keys compare before they retry.
-    )
-    # Which of the payment's captures, where a provider keeps them apart.
-    provider_charge_id: str | None = None
-    # Of a refund that was made and is not paid out yet: it is read, and never made again.
-    provider_refund_id: str | None = None
-
-
-class ProductDraft(_Request):
-    """Something sold once. The benefits are handed out by the provider to whoever buys it."""
-
-    product_id: str
-    name: str
-    amount_minor: int
-    currency: str
-    provider_benefit_ids: tuple[str, ...] = ()
-
-
-class BenefitDraft(_Request):
-    """`type` and `properties` are the provider's own words, passed on as they are."""
-
-    benefit_id: str
-    type: str
-    description: str
-    properties: dict[str, Any] = {}
-
-
-class CheckoutDraft(_Request):
-    """A page for one payment. `provider_product_id` None: the provider needs no product for it."""
-
-    attempt_id: str
-    invoice_id: str
-    organization_id: str
-    subscription_id: str | None = None
-    purchase_id: str | None = None
-    provider_customer_id: str
-    provider_product_id: str | None = None
-    description: str
-    amount_minor: int
-    currency: str
-    success_url: str
-    expires_at: AwareDatetime  # As near as the provider can: the snapshot says when it really ends.
-    customer_ip_address: str | None = None
-
-
-class GrantDraft(_Request):
-    """A benefit given to a customer without a sale."""
-
-    grant_id: str
-    organization_id: str
-    provider_customer_id: str
-    provider_benefit_id: str
+from providers.capabilities import (
+    Capabilities,
+)
+from providers.drafts import (
+    AttachPaymentMethod,
+    BenefitDraft,
+    ChangeDraft,
+    CheckoutDraft,
+    CustomerDraft,
+    GrantDraft,
+    PaymentDraft,
+    PlanDraft,
+    PreparedSubscription,
+    ProductDraft,
+    RefundDraft,
+    SetupDraft,
+    SubscriptionChange,
+    SubscriptionDraft,
+)
 
 
 class ObjectLists(Protocol):

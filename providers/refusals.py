@@ -11,19 +11,17 @@ from models.snapshots import (
     PaymentSnapshot,
     SubscriptionSnapshot,
 )
-from providers.protocol import (
+from providers.capabilities import Capabilities, Capability
+from providers.drafts import (
     BenefitDraft,
-    Capabilities,
-    Capability,
     ChangeDraft,
     CheckoutDraft,
-    FailureKind,
     GrantDraft,
     ProductDraft,
-    ProviderFailure,
     SetupDraft,
     SubscriptionChange,
 )
+from providers.failures import FailureKind, ProviderFailure
 
 NO_BENEFITS = "only Polar hands out benefits: sell the product through Polar"
 NO_BROWSER_SETUP = "this provider's browser library needs its public key and nothing else"

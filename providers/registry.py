@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 from models.outcomes import Instrument, ProviderName
 from models.routing import ProviderAbility, TransactionType
-from providers.protocol import Capability, PaymentProvider
+from providers.capabilities import Capability
+from providers.protocol import PaymentProvider
 
 # What a provider must be able to do to collect an instrument for a subscription.
 CAPABILITY_BY_INSTRUMENT: dict[Instrument, Capability] = {

@@ -24,9 +24,9 @@ from models.cash_rules import CASH_RULES
 from models.event_catalogue import CATALOGUE, EventType
 from models.outbound import EVENTS_VERSION
 from models.outcomes import Instrument, ProviderName
+from providers.capabilities import Capabilities, Capability
 from providers.conekta.capabilities import CAPABILITIES as CONEKTA
 from providers.polar.capabilities import CAPABILITIES as POLAR
-from providers.protocol import Capabilities, Capability
 from providers.registry import CAPABILITY_BY_INSTRUMENT, CAPABILITY_FOR_PURCHASE
 from providers.stripe.capabilities import CAPABILITIES as STRIPE
 

@@ -24,7 +24,7 @@ from models.errors import Conflict
 from models.outcomes import ProviderName
 from models.snapshots import DisputeSnapshot, DisputeStatus
 from models.storage.tables import AuditEntry, Dispute
-from providers.protocol import Capability
+from providers.capabilities import Capability
 
 router = APIRouter(prefix="/disputes", tags=["Disputes"])
 

@@ -41,7 +41,8 @@ from models.storage.payment_methods import (
     subscriptions_charged_with,
 )
 from models.storage.tables import Organization, PaymentMethod
-from providers.protocol import FailureKind, ProviderFailure, SetupDraft
+from providers.drafts import SetupDraft
+from providers.failures import FailureKind, ProviderFailure
 from providers.registry import ProviderRegistry
 
 _log = structlog.get_logger("abono.api")

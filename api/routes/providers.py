@@ -26,7 +26,7 @@ from models.outcomes import DEFAULT_ACCOUNT, Instrument, ProviderName
 from models.routing import TransactionType
 from models.storage.providers import ProviderHealth, health_of
 from models.storage.tables import AuditEntry, new_id
-from providers.protocol import Capabilities, Capability
+from providers.capabilities import Capabilities, Capability
 
 router = APIRouter(prefix="/providers", tags=["Routing"])
 

@@ -15,7 +15,8 @@ from api.responses import WebhookAnswer
 from models.errors import AbonoError, NotFound, Unauthenticated, Unavailable
 from models.events import ProviderEvent
 from models.outcomes import ProviderName
-from providers.protocol import PaymentProvider, WebhookMalformed, WebhookRejected
+from providers.failures import WebhookMalformed, WebhookRejected
+from providers.protocol import PaymentProvider
 
 router = APIRouter(prefix="/webhooks", tags=["Webhooks"])
 

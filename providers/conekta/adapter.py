@@ -23,6 +23,7 @@ from models.snapshots import (
     RefundSnapshot,
     SubscriptionSnapshot,
 )
+from providers.capabilities import Capabilities
 from providers.conekta import failures, mapping
 from providers.conekta.capabilities import CAPABILITIES, CURRENCY, NO_SINGLE_CARD
 from providers.conekta.cards import Cards
@@ -32,18 +33,16 @@ from providers.conekta.mapping import ConektaCustomer, ConektaOrder
 from providers.conekta.orders import read_after_write, read_order
 from providers.conekta.subscriptions import Subscriptions
 from providers.conekta.webhooks import WebhookReader
-from providers.protocol import (
+from providers.drafts import (
     AttachPaymentMethod,
-    Capabilities,
     CustomerDraft,
-    FailureKind,
     PaymentDraft,
     PlanDraft,
     PreparedSubscription,
-    ProviderFailure,
     RefundDraft,
     SubscriptionDraft,
 )
+from providers.failures import FailureKind, ProviderFailure
 from providers.refusals import (
     NoBenefits,
     NoBrowserSetup,

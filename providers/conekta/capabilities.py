@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from providers.protocol import Capabilities, Capability
+from providers.capabilities import Capabilities, Capability
 from providers.refusals import NO_BENEFITS, NO_BROWSER_SETUP, NO_DISPUTE_ANSWER
 
 CURRENCY = "MXN"

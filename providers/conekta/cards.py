@@ -9,7 +9,8 @@ from models.snapshots import PaymentMethodSnapshot
 from providers.conekta import failures, mapping
 from providers.conekta.client import PAGE_SIZE, ConektaClient, Sdk
 from providers.conekta.mapping import Tolerant
-from providers.protocol import AttachPaymentMethod, FailureKind, ProviderFailure
+from providers.drafts import AttachPaymentMethod
+from providers.failures import FailureKind, ProviderFailure
 
 if TYPE_CHECKING:
     import urllib3

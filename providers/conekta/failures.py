@@ -10,7 +10,7 @@ from typing import Any
 
 from models.outcomes import DeclineClass, FallbackReason
 from models.snapshots import Decline
-from providers.protocol import FailureKind, ProviderFailure
+from providers.failures import FailureKind, ProviderFailure
 
 _KIND_BY_STATUS: dict[int, tuple[FailureKind, FallbackReason | None]] = {
     400: (FailureKind.REJECTED, None),

@@ -17,8 +17,8 @@ from providers.conekta import failures, mapping
 from providers.conekta.client import PAGE_SIZE, ConektaClient, Sdk
 from providers.conekta.orders import read_order
 from providers.conekta.webhooks import about_order
+from providers.failures import WebhookMalformed
 from providers.listed import listed
-from providers.protocol import WebhookMalformed
 
 if TYPE_CHECKING:
     import urllib3

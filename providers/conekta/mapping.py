@@ -14,7 +14,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from models.outcomes import NextAction, PayTransfer, PayVoucher, ProviderName, Voucher
 from models.snapshots import Capture, PaymentSnapshot, PaymentStatus, RefundSnapshot
 from providers.conekta import failures
-from providers.protocol import FailureKind, ProviderFailure, RefundDraft
+from providers.drafts import RefundDraft
+from providers.failures import FailureKind, ProviderFailure
 
 # What Conekta documents for a cash charge that does not say when it runs out.
 _EXPIRY_DEFAULT = timedelta(days=30)

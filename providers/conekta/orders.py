@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from providers.conekta import failures, mapping
 from providers.conekta.client import ConektaClient, Sdk
 from providers.conekta.mapping import ConektaOrder
-from providers.protocol import ProviderFailure
+from providers.failures import ProviderFailure
 
 if TYPE_CHECKING:
     import urllib3

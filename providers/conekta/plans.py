@@ -13,7 +13,8 @@ from models.calendar import BillingInterval
 from providers.conekta import mapping
 from providers.conekta.client import ConektaClient, Sdk
 from providers.conekta.mapping import Tolerant
-from providers.protocol import FailureKind, ProviderFailure, SubscriptionDraft
+from providers.drafts import SubscriptionDraft
+from providers.failures import FailureKind, ProviderFailure
 
 if TYPE_CHECKING:
     import urllib3

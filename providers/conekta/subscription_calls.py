@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from providers.conekta import mapping
 from providers.conekta.billing import ConektaSubscription
 from providers.conekta.client import PAGE_SIZE, Answer, ConektaClient, Sdk
-from providers.protocol import SubscriptionDraft
+from providers.drafts import SubscriptionDraft
 
 if TYPE_CHECKING:
     import urllib3

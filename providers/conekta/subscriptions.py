@@ -27,12 +27,8 @@ from providers.conekta.client import ConektaClient
 from providers.conekta.orders import read_after_write, read_order
 from providers.conekta.plans import Plans, is_plan_id
 from providers.conekta.subscription_calls import SubscriptionCalls
-from providers.protocol import (
-    FailureKind,
-    PreparedSubscription,
-    ProviderFailure,
-    SubscriptionDraft,
-)
+from providers.drafts import PreparedSubscription, SubscriptionDraft
+from providers.failures import FailureKind, ProviderFailure
 
 # Answers that depend on the subscription's state: the subscription itself says what is true.
 _STATE_KINDS = frozenset({FailureKind.REJECTED, FailureKind.DECLINED})

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from models.events import EventKind, ProviderEvent
 from models.outcomes import ProviderName
 from providers.conekta import disputes, mapping
-from providers.protocol import ProviderFailure, WebhookMalformed, WebhookRejected
+from providers.failures import ProviderFailure, WebhookMalformed, WebhookRejected
 
 DIGEST_HEADER = "digest"
 RELAY_HEADER = "x-conekta-signature"

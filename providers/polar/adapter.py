@@ -22,6 +22,20 @@ from models.snapshots import (
     RefundSnapshot,
     SubscriptionSnapshot,
 )
+from providers.capabilities import Capabilities
+from providers.drafts import (
+    AttachPaymentMethod,
+    BenefitDraft,
+    CheckoutDraft,
+    CustomerDraft,
+    GrantDraft,
+    PaymentDraft,
+    PlanDraft,
+    PreparedSubscription,
+    ProductDraft,
+    RefundDraft,
+    SubscriptionDraft,
+)
 from providers.polar import failures
 from providers.polar.capabilities import (
     CAPABILITIES,
@@ -38,20 +52,6 @@ from providers.polar.lists import PolarLists
 from providers.polar.payments import Payments
 from providers.polar.subscriptions import Subscriptions
 from providers.polar.webhooks import WebhookReader
-from providers.protocol import (
-    AttachPaymentMethod,
-    BenefitDraft,
-    Capabilities,
-    CheckoutDraft,
-    CustomerDraft,
-    GrantDraft,
-    PaymentDraft,
-    PlanDraft,
-    PreparedSubscription,
-    ProductDraft,
-    RefundDraft,
-    SubscriptionDraft,
-)
 from providers.refusals import (
     NoBrowserSetup,
     NoDisputeAnswer,

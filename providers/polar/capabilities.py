@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from providers.protocol import Capabilities, Capability
+from providers.capabilities import Capabilities, Capability
 from providers.refusals import NO_BROWSER_SETUP, NO_DISPUTE_ANSWER, NO_INSTRUMENT_CHANGE
 
 NO_CARDS = "Polar keeps cards to itself: the customer pays on its hosted page (create_checkout)"

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from providers.drafts import BenefitDraft, ProductDraft
 from providers.polar import mapping
 from providers.polar.client import PAGE_SIZE, PolarClient, path_value
 from providers.polar.mapping import PolarBenefit, PolarProduct
-from providers.protocol import BenefitDraft, ProductDraft
 
 if TYPE_CHECKING:
     from polar.v2026_10.inputs import ProductPriceFixedCreate

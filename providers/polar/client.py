@@ -20,8 +20,8 @@ import httpx
 
 from models.outcomes import ProviderName
 from providers.calling import provider_call
+from providers.failures import ProviderFailure
 from providers.polar import failures
-from providers.protocol import ProviderFailure
 
 if TYPE_CHECKING:
     from polar.v2026_10.services.benefit_grants import BenefitGrantsAsync

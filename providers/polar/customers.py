@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from models.outcomes import FallbackReason
+from providers.drafts import CustomerDraft
+from providers.failures import FailureKind, ProviderFailure
 from providers.polar import failures, mapping
 from providers.polar.client import PolarClient, path_value
 from providers.polar.mapping import PolarCustomer
-from providers.protocol import CustomerDraft, FailureKind, ProviderFailure
 
 if TYPE_CHECKING:
     from polar.v2026_10.inputs import CustomerIndividualCreate

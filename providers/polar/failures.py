@@ -12,7 +12,7 @@ import httpx
 
 from models.outcomes import DeclineClass, FallbackReason
 from models.snapshots import Decline
-from providers.protocol import FailureKind, NotOnSale, ProviderFailure
+from providers.failures import FailureKind, NotOnSale, ProviderFailure
 
 _KIND_BY_STATUS: dict[int, tuple[FailureKind, FallbackReason | None]] = {
     401: (FailureKind.MISCONFIGURED, FallbackReason.PROVIDER_NOT_CONFIGURED),

@@ -14,6 +14,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from models.snapshots import GrantSnapshot
+from providers.drafts import GrantDraft
+from providers.failures import FailureKind, ProviderFailure
 from providers.polar import failures, mapping
 from providers.polar.catalog import (
     NAME_LENGTH_MAX,
@@ -26,7 +28,6 @@ from providers.polar.catalog import (
 from providers.polar.client import PAGE_SIZE, PolarClient, path_value
 from providers.polar.mapping import PolarBenefit, PolarGrant, PolarProduct, PolarSubscription
 from providers.polar.subscriptions import Subscriptions
-from providers.protocol import FailureKind, GrantDraft, ProviderFailure
 
 # Polar grants and revokes in the background, usually within a second.
 LOOKS_AFTER_SECONDS = (0.0, 0.4, 1.2)

@@ -6,12 +6,13 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from models.snapshots import PaymentSnapshot, PaymentStatus, RefundSnapshot
+from providers.drafts import CheckoutDraft, RefundDraft
+from providers.failures import FailureKind, ProviderFailure
 from providers.polar import failures, mapping
 from providers.polar.capabilities import NO_CLOSING
 from providers.polar.catalog import fixed_price
 from providers.polar.client import PAGE_SIZE, PolarClient, path_value
 from providers.polar.mapping import PolarCheckout, PolarOrder, PolarRefund
-from providers.protocol import CheckoutDraft, FailureKind, ProviderFailure, RefundDraft
 
 if TYPE_CHECKING:
     from polar.v2026_10.inputs import CheckoutCreate

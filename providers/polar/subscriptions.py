@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from models.snapshots import InvoiceSnapshot, SubscriptionSnapshot
+from providers.failures import FailureKind, ProviderFailure
 from providers.polar import failures, mapping
 from providers.polar.client import PolarClient, path_value
 from providers.polar.mapping import PolarOrder, PolarSubscription
-from providers.protocol import FailureKind, ProviderFailure
 
 # Refusals that depend on the state: what is there says whether it is what we wanted.
 _STATE_KINDS = frozenset({FailureKind.REJECTED})

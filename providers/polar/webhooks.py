@@ -22,6 +22,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from models.events import EventKind, ProviderEvent
 from models.outcomes import ProviderName
 from models.snapshots import PaymentStatus
+from providers.failures import ProviderFailure, WebhookMalformed, WebhookRejected
 from providers.polar import mapping
 from providers.polar.grants import GRANT_REFERENCE
 from providers.polar.mapping import (
@@ -32,7 +33,6 @@ from providers.polar.mapping import (
     PolarSubscription,
     Time,
 )
-from providers.protocol import ProviderFailure, WebhookMalformed, WebhookRejected
 
 ID_HEADER = "webhook-id"
 TIMESTAMP_HEADER = "webhook-timestamp"

@@ -22,23 +22,22 @@ from models.snapshots import (
     RefundSnapshot,
     SubscriptionSnapshot,
 )
-from providers.protocol import (
+from providers.capabilities import Capabilities
+from providers.drafts import (
     AttachPaymentMethod,
-    Capabilities,
     ChangeDraft,
     CheckoutDraft,
     CustomerDraft,
-    FailureKind,
     PaymentDraft,
     PlanDraft,
     PreparedSubscription,
     ProductDraft,
-    ProviderFailure,
     RefundDraft,
     SetupDraft,
     SubscriptionChange,
     SubscriptionDraft,
 )
+from providers.failures import FailureKind, ProviderFailure
 from providers.refusals import NoBenefits
 from providers.stripe import mapping, webhooks
 from providers.stripe.calls import calling, keyed, read_back

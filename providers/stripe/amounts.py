@@ -6,7 +6,7 @@ Amounts of the engine are in ISO minor units; they are converted at this edge an
 from __future__ import annotations
 
 from models.money import exponent_of
-from providers.protocol import FailureKind, ProviderFailure
+from providers.failures import FailureKind, ProviderFailure
 
 # ISO has no decimals for ISK and UGX, Stripe wants two (always zero); ISO has two for MGA, Stripe none.
 _STRIPE_EXPONENT_BY_CURRENCY = {"ISK": 2, "UGX": 2, "MGA": 0}

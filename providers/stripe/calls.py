@@ -9,7 +9,7 @@ from typing import TypeVar
 import stripe
 
 from models.outcomes import FallbackReason
-from providers.protocol import FailureKind, ProviderFailure
+from providers.failures import FailureKind, ProviderFailure
 from providers.stripe.failures import classify, unknown
 from providers.stripe.mapping import Unreadable
 

@@ -21,7 +21,8 @@ from stripe.params import (
 )
 
 from models.snapshots import InvoiceSnapshot, ProviderInvoiceStatus, SubscriptionSnapshot
-from providers.protocol import ChangeDraft, FailureKind, ProviderFailure, SubscriptionChange
+from providers.drafts import ChangeDraft, SubscriptionChange
+from providers.failures import FailureKind, ProviderFailure
 from providers.stripe import mapping
 from providers.stripe.amounts import to_stripe
 from providers.stripe.calls import calling, keyed, read_back

@@ -16,13 +16,8 @@ from stripe.params.checkout import SessionCreateParams, SessionCreateParamsLineI
 
 from models.outcomes import FallbackReason, ProviderName, Redirect
 from models.snapshots import PaymentSnapshot, PaymentStatus, RefundSnapshot
-from providers.protocol import (
-    CheckoutDraft,
-    FailureKind,
-    ProductDraft,
-    ProviderFailure,
-    RefundDraft,
-)
+from providers.drafts import CheckoutDraft, ProductDraft, RefundDraft
+from providers.failures import FailureKind, ProviderFailure
 from providers.stripe import mapping
 from providers.stripe.amounts import from_stripe, to_stripe
 from providers.stripe.calls import calling, keyed, read_back

@@ -6,7 +6,7 @@ import stripe
 
 from models.outcomes import ProviderName
 from models.snapshots import DisputeSnapshot, DisputeStatus
-from providers.protocol import FailureKind, ProviderFailure
+from providers.failures import FailureKind, ProviderFailure
 from providers.stripe import mapping
 from providers.stripe.amounts import from_stripe
 from providers.stripe.calls import calling

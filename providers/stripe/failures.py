@@ -10,7 +10,7 @@ import stripe
 
 from models.outcomes import DeclineClass, FallbackReason
 from models.snapshots import Decline
-from providers.protocol import FailureKind, NotOnSale, ProviderFailure
+from providers.failures import FailureKind, NotOnSale, ProviderFailure
 
 # Nobody decided against the customer: an issuer, a network or Stripe was out of order.
 TECHNICAL_DECLINE_CODES = frozenset(

@@ -5,14 +5,8 @@ from __future__ import annotations
 import stripe
 from stripe.params import SubscriptionCreateParams
 
-from providers.protocol import (
-    FailureKind,
-    NotOnSale,
-    PlanDraft,
-    PreparedSubscription,
-    ProviderFailure,
-    SubscriptionDraft,
-)
+from providers.drafts import PlanDraft, PreparedSubscription, SubscriptionDraft
+from providers.failures import FailureKind, NotOnSale, ProviderFailure
 from providers.stripe import mapping
 from providers.stripe.calls import calling, keyed
 from providers.stripe.prices import difference

@@ -19,7 +19,7 @@ from models.snapshots import (
     ProviderSubscriptionStatus,
     SubscriptionSnapshot,
 )
-from providers.protocol import FailureKind, ProviderFailure
+from providers.failures import FailureKind, ProviderFailure
 from providers.stripe import mapping
 from providers.stripe.calls import calling, keyed, read_back
 

@@ -6,7 +6,8 @@ import stripe
 
 from models.outcomes import FallbackReason, Instrument
 from models.snapshots import PaymentMethodSnapshot
-from providers.protocol import AttachPaymentMethod, FailureKind, ProviderFailure, SetupDraft
+from providers.drafts import AttachPaymentMethod, SetupDraft
+from providers.failures import FailureKind, ProviderFailure
 from providers.stripe import mapping
 from providers.stripe.calls import calling, keyed
 from providers.stripe.failures import unknown, unsupported

@@ -16,7 +16,8 @@ from stripe.params import (
 
 from models.outcomes import FallbackReason, Instrument
 from models.snapshots import Capture, PaymentSnapshot, PaymentStatus, RefundSnapshot
-from providers.protocol import FailureKind, PaymentDraft, ProviderFailure, RefundDraft
+from providers.drafts import PaymentDraft, RefundDraft
+from providers.failures import FailureKind, ProviderFailure
 from providers.stripe import mapping
 from providers.stripe.amounts import from_stripe, to_stripe
 from providers.stripe.calls import calling, keyed, read_back, was_replayed

@@ -14,7 +14,8 @@ from stripe.params import PriceCreateParams
 
 from models.calendar import BillingInterval
 from models.money import Money
-from providers.protocol import FailureKind, PlanDraft, ProviderFailure
+from providers.drafts import PlanDraft
+from providers.failures import FailureKind, ProviderFailure
 from providers.stripe.amounts import from_stripe, to_stripe
 from providers.stripe.calls import calling, keyed
 

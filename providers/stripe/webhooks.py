@@ -11,7 +11,7 @@ from stripe import WebhookSignature
 
 from models.events import EventKind, ProviderEvent
 from models.outcomes import ProviderName
-from providers.protocol import WebhookMalformed, WebhookRejected
+from providers.failures import WebhookMalformed, WebhookRejected
 from providers.stripe import disputes, mapping
 from providers.stripe.cash_balance import SWEEPS
 from providers.stripe.checkout import HOSTED, open_page

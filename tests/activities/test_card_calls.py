@@ -19,7 +19,8 @@ from activities.signatures.subscriptions import SubscriptionReference
 from models.outcomes import DeclineClass, FallbackReason, OutcomeClass, ProviderName
 from models.snapshots import Decline, ProviderSubscriptionStatus
 from models.storage.tables import ProviderCustomer, new_id
-from providers.protocol import FailureKind, PaymentProvider, ProviderFailure
+from providers.failures import FailureKind, ProviderFailure
+from providers.protocol import PaymentProvider
 from providers.registry import ProviderRegistry
 from sandbox.faults import FaultMode
 from tests.activities.running import run

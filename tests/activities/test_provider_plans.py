@@ -27,7 +27,7 @@ from models.storage.tables import (
     SubscriptionPlan,
     new_id,
 )
-from providers.protocol import NotOnSale
+from providers.failures import NotOnSale
 from sandbox.faults import FaultMode
 from tests.activities.running import run
 from tests.activities.stage import Stage

@@ -25,8 +25,8 @@ from models.storage.tables import (
     OutboundEvent,
     ProviderCustomer,
 )
+from providers.drafts import BenefitDraft, CheckoutDraft, ProductDraft
 from providers.polar import PolarProvider
-from providers.protocol import BenefitDraft, CheckoutDraft, ProductDraft
 from providers.registry import ProviderRegistry
 from sandbox.app import create_app
 from sandbox.core import SandboxConfig

@@ -23,13 +23,8 @@ from api.storefront import Storefront
 from models.calendar import BillingInterval
 from models.outcomes import ProviderName
 from models.storage.tables import Organization, PaymentMethod, Subscription, SubscriptionPlan
-from providers.protocol import (
-    AttachPaymentMethod,
-    CustomerDraft,
-    PaymentProvider,
-    PlanDraft,
-    SubscriptionDraft,
-)
+from providers.drafts import AttachPaymentMethod, CustomerDraft, PlanDraft, SubscriptionDraft
+from providers.protocol import PaymentProvider
 from providers.registry import ProviderRegistry
 from sandbox.app import create_app
 from sandbox.core import Core, SandboxConfig

@@ -10,7 +10,7 @@ from sqlalchemy import event as sqlalchemy_event
 
 from api.inbox import Inbox, InboxFull, Reception
 from models.events import EventKind
-from providers.protocol import WebhookMalformed
+from providers.failures import WebhookMalformed
 from tests.api.support import Api, event
 
 BODY = b'{"id": 1}'

@@ -7,7 +7,7 @@ import pytest
 from abono.dev.documents import PROVIDERS_PAGE, rendered
 from abono.settings import Settings
 from models.outcomes import ProviderName
-from providers.protocol import Capability
+from providers.capabilities import Capability
 
 DRIFTED = "docs/providers.md is not what the code says: run `make docs` and commit the file"
 

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from models.outcomes import FallbackReason
 from providers.conekta import failures as conekta_failures
+from providers.failures import FailureKind, ProviderFailure
 from providers.polar import failures as polar_failures
-from providers.protocol import FailureKind, ProviderFailure
 from providers.stripe import failures as stripe_failures
 
 Classify = Callable[[int, Any], ProviderFailure | None]

@@ -21,7 +21,7 @@ from models.commands import (
 )
 from models.outcomes import ProviderName
 from models.storage.tables import Payment, new_id
-from providers.protocol import RefundDraft
+from providers.drafts import RefundDraft
 from workflows.late_payment import LatePaymentWorkflow
 from workflows.refund import RefundWorkflow
 

@@ -31,7 +31,7 @@ from models.storage.tables import (
     Purchase,
     new_id,
 )
-from providers.protocol import RefundDraft
+from providers.drafts import RefundDraft
 from workflows.late_payment import LatePaymentWorkflow
 from workflows.purchase import PurchaseWorkflow
 

@@ -27,7 +27,7 @@ from models.storage.tables import (
     new_id,
 )
 from models.subscription import SubscriptionTerms
-from providers.protocol import CustomerDraft, PaymentDraft
+from providers.drafts import CustomerDraft, PaymentDraft
 from tests.support.books import invoices_of
 from tests.support.refunds import refund_elsewhere
 from tests.workflows.test_cards import AUSTIN, MEXICO_CITY, holder

@@ -11,14 +11,14 @@ import pytest
 from models.outcomes import Instrument, PayTransfer, PayVoucher
 from models.snapshots import PaymentSnapshot, PaymentStatus
 from providers.conekta import ConektaProvider
-from providers.protocol import (
+from providers.drafts import (
     AttachPaymentMethod,
     CustomerDraft,
     PaymentDraft,
-    ProviderFailure,
     RefundDraft,
     SubscriptionDraft,
 )
+from providers.failures import ProviderFailure
 from tests.sandbox.conekta.world import World
 
 AMOUNT_MINOR = 34900

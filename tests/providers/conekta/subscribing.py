@@ -6,7 +6,7 @@ from typing import Any
 
 from models.snapshots import InvoiceSnapshot, SubscriptionSnapshot
 from providers.conekta import ConektaProvider
-from providers.protocol import PreparedSubscription, SubscriptionDraft
+from providers.drafts import PreparedSubscription, SubscriptionDraft
 from tests.providers.conekta.drafts import (
     GOOD_TOKEN,
     card_request,

@@ -14,7 +14,7 @@ from models.snapshots import (
 )
 from providers.conekta import billing, mapping
 from providers.conekta.billing import ConektaSubscription
-from providers.protocol import FailureKind, ProviderFailure
+from providers.failures import FailureKind, ProviderFailure
 
 JULY = int(datetime(2026, 7, 1, tzinfo=UTC).timestamp())
 AUGUST = int(datetime(2026, 8, 1, tzinfo=UTC).timestamp())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from providers.conekta import ConektaProvider
-from providers.protocol import FailureKind
+from providers.failures import FailureKind
 from tests.providers.conekta.drafts import (
     BROKE_TOKEN,
     GOOD_TOKEN,

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from abono.settings import Settings
 from abono.wiring import build_providers
 from models.outcomes import ProviderName
-from providers.protocol import FailureKind, ProviderFailure
+from providers.failures import FailureKind, ProviderFailure
 from tests.providers.conekta.drafts import ProviderFactory, customer_draft
 from tests.sandbox.conekta.world import ACCEPT, API_KEY
 

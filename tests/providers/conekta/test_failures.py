@@ -16,11 +16,8 @@ from models.outcomes import DeclineClass, FallbackReason, Instrument, OutcomeCla
 from models.snapshots import PaymentStatus
 from providers.conekta import ConektaProvider, failures
 from providers.conekta.client import CONCURRENT_CALLS_MAX
-from providers.protocol import (
-    AttachPaymentMethod,
-    FailureKind,
-    ProviderFailure,
-)
+from providers.drafts import AttachPaymentMethod
+from providers.failures import FailureKind, ProviderFailure
 from tests.providers.conekta.drafts import (
     ProviderFactory,
     customer_draft,

@@ -7,9 +7,7 @@ import pytest
 from models.outcomes import Instrument, OutcomeClass
 from models.snapshots import PaymentStatus
 from providers.conekta import ConektaProvider
-from providers.protocol import (
-    FailureKind,
-)
+from providers.failures import FailureKind
 from tests.providers.conekta.drafts import (
     customer_draft,
     failure_of,

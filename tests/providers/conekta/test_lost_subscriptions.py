@@ -11,7 +11,8 @@ import pytest
 from models.outcomes import OutcomeClass
 from models.snapshots import ProviderInvoiceStatus, ProviderSubscriptionStatus
 from providers.conekta import ConektaProvider
-from providers.protocol import FailureKind, PreparedSubscription, SubscriptionDraft
+from providers.drafts import PreparedSubscription, SubscriptionDraft
+from providers.failures import FailureKind
 from tests.providers.conekta.drafts import (
     BROKE_TOKEN,
     ProviderFactory,

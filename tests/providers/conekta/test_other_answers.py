@@ -12,7 +12,8 @@ import pytest
 
 from models.snapshots import ProviderInvoiceStatus
 from providers.conekta import ConektaProvider
-from providers.protocol import FailureKind, PreparedSubscription
+from providers.drafts import PreparedSubscription
+from providers.failures import FailureKind
 from tests.providers.conekta.drafts import ProviderFactory, failure_of, subscription_draft
 
 Json = dict[str, Any]

@@ -11,7 +11,8 @@ from models.outcomes import Instrument, PayTransfer, PayVoucher, ProviderName
 from models.snapshots import PaymentStatus
 from providers.conekta import ConektaProvider
 from providers.conekta.adapter import NEUTRAL_PHONE
-from providers.protocol import FailureKind, PaymentProvider, ProviderFailure
+from providers.failures import FailureKind, ProviderFailure
+from providers.protocol import PaymentProvider
 from tests.providers.conekta.drafts import (
     AMOUNT_MINOR,
     ProviderFactory,

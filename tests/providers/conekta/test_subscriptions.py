@@ -8,7 +8,7 @@ import pytest
 
 from models.outcomes import DeclineClass, OutcomeClass
 from models.snapshots import ProviderInvoiceStatus, ProviderSubscriptionStatus
-from providers.protocol import FailureKind
+from providers.failures import FailureKind
 from tests.providers.conekta.drafts import (
     AMOUNT_MINOR,
     ATTEMPT_ID,

@@ -16,7 +16,7 @@ from models.events import EventKind, ProviderEvent
 from models.outcomes import Instrument, ProviderName
 from models.snapshots import DisputeStatus, PaymentStatus
 from providers.conekta import ConektaProvider
-from providers.protocol import WebhookMalformed, WebhookRejected
+from providers.failures import WebhookMalformed, WebhookRejected
 from tests.providers.conekta.drafts import (
     AMOUNT_MINOR,
     open_payment,

@@ -12,14 +12,10 @@ from typing import Any
 
 from models.calendar import BillingInterval
 from models.outcomes import Instrument
-from providers.protocol import (
-    Capability,
-    ChangeDraft,
-    FailureKind,
-    PaymentProvider,
-    PreparedSubscription,
-    SubscriptionChange,
-)
+from providers.capabilities import Capability
+from providers.drafts import ChangeDraft, PreparedSubscription, SubscriptionChange
+from providers.failures import FailureKind
+from providers.protocol import PaymentProvider
 from tests.providers.contract.bench import Bench, unknown_id
 
 # Asks a provider for the act; `retry` says that it was asked before.

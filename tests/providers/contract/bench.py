@@ -17,24 +17,22 @@ from abono.wiring import build_providers
 from models.calendar import BillingInterval
 from models.outcomes import Instrument, PayTransfer, PayVoucher, ProviderName
 from models.snapshots import InvoiceSnapshot, PaymentSnapshot, SubscriptionSnapshot
-from providers.protocol import (
+from providers.capabilities import Capabilities, Capability
+from providers.drafts import (
     AttachPaymentMethod,
     BenefitDraft,
-    Capabilities,
-    Capability,
     CheckoutDraft,
     CustomerDraft,
-    FailureKind,
     GrantDraft,
     PaymentDraft,
-    PaymentProvider,
     PlanDraft,
     ProductDraft,
-    ProviderFailure,
     RefundDraft,
     SetupDraft,
     SubscriptionDraft,
 )
+from providers.failures import FailureKind, ProviderFailure
+from providers.protocol import PaymentProvider
 from sandbox.app import create_app
 from sandbox.core import Core, SandboxConfig
 from tests.providers.contract.profiles import PROFILES, Profile

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import pytest
 
-from providers.protocol import ProviderFailure
+from providers.failures import ProviderFailure
 from tests.providers.contract.bench import EMAIL_USER, NAME, Bench
 from tests.providers.contract.schemes import secret_of, standard_secret_of
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from providers.protocol import Capability
+from providers.capabilities import Capability
 
 
 def needs(*capabilities: Capability) -> pytest.MarkDecorator:

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from models.outcomes import ProviderName
+from providers.capabilities import Capabilities
 from providers.conekta.capabilities import CAPABILITIES as CONEKTA_CAPABILITIES
 from providers.polar.capabilities import CAPABILITIES as POLAR_CAPABILITIES
-from providers.protocol import Capabilities
 from providers.stripe.capabilities import CAPABILITIES as STRIPE_CAPABILITIES
 from tests.providers.contract import schemes
 from tests.providers.contract.schemes import Scheme

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from providers.protocol import Capability, FailureKind, GrantDraft
+from providers.capabilities import Capability
+from providers.drafts import GrantDraft
+from providers.failures import FailureKind
 from tests.providers.contract.bench import Bench, unknown_id
 from tests.providers.contract.failing import failure_of
 

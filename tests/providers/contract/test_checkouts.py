@@ -8,7 +8,8 @@ import pytest
 
 from models.outcomes import Redirect
 from models.snapshots import PaymentStatus
-from providers.protocol import Capability, FailureKind
+from providers.capabilities import Capability
+from providers.failures import FailureKind
 from tests.providers.contract.bench import AMOUNT_MINOR, Bench
 from tests.providers.contract.failing import failure_of
 

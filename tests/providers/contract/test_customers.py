@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from models.snapshots import ProviderSubscriptionStatus
-from providers.protocol import Capability
+from providers.capabilities import Capability
 from tests.providers.contract.bench import Bench, unknown_id
 from tests.providers.contract.needs import needs
 

@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from models.outcomes import FallbackReason, OutcomeClass
-from providers.protocol import FailureKind, ProviderFailure
+from providers.failures import FailureKind, ProviderFailure
 from tests.providers.contract.acts import ACTS, Act
 from tests.providers.contract.bench import HASTY_SECONDS, Bench
 from tests.providers.contract.failing import assert_discreet

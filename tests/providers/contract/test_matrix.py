@@ -13,7 +13,9 @@ import pytest
 
 from models.money import exponent_of
 from models.outcomes import Instrument, OutcomeClass, ProviderName
-from providers.protocol import Capability, FailureKind, PaymentProvider
+from providers.capabilities import Capability
+from providers.failures import FailureKind
+from providers.protocol import PaymentProvider
 from tests.providers.contract import acts
 from tests.providers.contract.acts import ACTS, Act, Ask
 from tests.providers.contract.bench import Bench

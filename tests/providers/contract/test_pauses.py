@@ -9,7 +9,8 @@ from models.snapshots import (
     ProviderSubscriptionStatus,
     SubscriptionSnapshot,
 )
-from providers.protocol import Capability, FailureKind
+from providers.capabilities import Capability
+from providers.failures import FailureKind
 from tests.providers.contract.bench import Bench
 from tests.providers.contract.failing import failure_of
 from tests.providers.contract.needs import needs

@@ -6,7 +6,8 @@ import pytest
 
 from models.outcomes import Instrument, OutcomeClass, PayTransfer, PayVoucher
 from models.snapshots import PaymentStatus
-from providers.protocol import Capability, FailureKind, ProviderFailure
+from providers.capabilities import Capability
+from providers.failures import FailureKind, ProviderFailure
 from tests.providers.contract.bench import AMOUNT_MINOR, Bench, reference_of, unknown_id
 from tests.providers.contract.failing import answer_or_failure, failure_of
 

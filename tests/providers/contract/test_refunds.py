@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from models.outcomes import Instrument, OutcomeClass, ProviderName
-from providers.protocol import Capability, FailureKind
+from providers.capabilities import Capability
+from providers.failures import FailureKind
 from tests.providers.contract.bench import AMOUNT_MINOR, Bench, unknown_id
 from tests.providers.contract.failing import failure_of
 from tests.providers.contract.profiles import encoded

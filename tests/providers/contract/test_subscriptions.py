@@ -12,7 +12,8 @@ from models.snapshots import (
     ProviderSubscriptionStatus,
     SubscriptionSnapshot,
 )
-from providers.protocol import Capability, FailureKind, ProviderFailure
+from providers.capabilities import Capability
+from providers.failures import FailureKind, ProviderFailure
 from tests.providers.contract.bench import AMOUNT_MINOR, Bench, unknown_id
 from tests.providers.contract.failing import answer_or_failure, failure_of
 from tests.providers.contract.needs import needs

@@ -12,7 +12,9 @@ from abono.settings import Settings
 from abono.wiring import build_providers
 from models.events import EventKind
 from models.outcomes import Instrument
-from providers.protocol import Capability, PaymentProvider, WebhookMalformed, WebhookRejected
+from providers.capabilities import Capability
+from providers.failures import WebhookMalformed, WebhookRejected
+from providers.protocol import PaymentProvider
 from tests.providers.contract.bench import AMOUNT_MINOR, Bench, nothing_configured
 from tests.providers.contract.profiles import PROFILES, Profile, encoded
 from tests.providers.contract.schemes import (

@@ -10,16 +10,16 @@ from typing import Any, Protocol
 import pytest
 
 from models.snapshots import PaymentSnapshot, PaymentStatus
-from providers.polar import PolarProvider
-from providers.protocol import (
+from providers.drafts import (
     BenefitDraft,
     CheckoutDraft,
     CustomerDraft,
     GrantDraft,
     ProductDraft,
-    ProviderFailure,
     RefundDraft,
 )
+from providers.failures import ProviderFailure
+from providers.polar import PolarProvider
 from tests.sandbox.polar.bodies import PROPERTIES_BY_TYPE
 from tests.sandbox.polar.world import World
 

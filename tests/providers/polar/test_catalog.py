@@ -7,8 +7,8 @@ import asyncio
 import pytest
 
 from models.outcomes import FallbackReason
+from providers.failures import FailureKind
 from providers.polar import PolarProvider
-from providers.protocol import FailureKind
 from tests.providers.polar.drafts import (
     ProviderFactory,
     benefit_draft,

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from models.outcomes import DeclineClass, FallbackReason, OutcomeClass
+from providers.failures import FailureKind
 from providers.polar import PolarProvider, failures
-from providers.protocol import FailureKind
 from tests.providers.polar.drafts import (
     ProviderFactory,
     benefit_draft,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from providers.failures import FailureKind
 from providers.polar import PolarProvider
-from providers.protocol import FailureKind
 from tests.providers.polar.drafts import (
     Buyer,
     ProviderFactory,

@@ -8,8 +8,8 @@ import pytest
 
 from models.outcomes import FallbackReason, OutcomeClass, Redirect
 from models.snapshots import PaymentStatus
+from providers.failures import FailureKind
 from providers.polar import PolarProvider
-from providers.protocol import FailureKind
 from tests.providers.polar.drafts import (
     AMOUNT_MINOR,
     Buyer,

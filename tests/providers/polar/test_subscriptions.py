@@ -11,15 +11,10 @@ import pytest
 from models.calendar import BillingInterval
 from models.outcomes import Instrument
 from models.snapshots import ProviderInvoiceStatus, ProviderSubscriptionStatus
+from providers.capabilities import Capability
+from providers.drafts import AttachPaymentMethod, PaymentDraft, PlanDraft, PreparedSubscription
+from providers.failures import FailureKind
 from providers.polar import PolarProvider
-from providers.protocol import (
-    AttachPaymentMethod,
-    Capability,
-    FailureKind,
-    PaymentDraft,
-    PlanDraft,
-    PreparedSubscription,
-)
 from tests.providers.polar.drafts import AMOUNT_MINOR, Buyer, failure_of
 from tests.sandbox.polar.world import Json, World
 

@@ -12,7 +12,7 @@ from polar.webhooks import PolarWebhookError
 from polar.webhooks import validate_event as validate_with_sdk
 
 from models.events import EventKind
-from providers.protocol import WebhookMalformed, WebhookRejected
+from providers.failures import WebhookMalformed, WebhookRejected
 from tests.providers.polar.signing import (
     EVENT_ID,
     GOOD,

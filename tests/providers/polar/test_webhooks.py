@@ -9,8 +9,8 @@ import pytest
 from models.events import EventKind, ProviderEvent
 from models.outcomes import ProviderName
 from models.snapshots import PaymentStatus, ProviderSubscriptionStatus
+from providers.failures import WebhookMalformed
 from providers.polar import PolarProvider
-from providers.protocol import WebhookMalformed
 from tests.providers.polar.drafts import (
     AMOUNT_MINOR,
     Buyer,

@@ -19,7 +19,7 @@ from starlette.types import ASGIApp
 
 from models.calendar import BillingInterval
 from models.outcomes import Instrument
-from providers.protocol import (
+from providers.drafts import (
     AttachPaymentMethod,
     CustomerDraft,
     PaymentDraft,

@@ -11,16 +11,9 @@ import pytest
 from models.events import EventKind, ProviderEvent
 from models.outcomes import FallbackReason, OutcomeClass, Redirect
 from models.snapshots import PaymentSnapshot, PaymentStatus
-from providers.protocol import (
-    BenefitDraft,
-    Capability,
-    CheckoutDraft,
-    FailureKind,
-    GrantDraft,
-    ProductDraft,
-    ProviderFailure,
-    RefundDraft,
-)
+from providers.capabilities import Capability
+from providers.drafts import BenefitDraft, CheckoutDraft, GrantDraft, ProductDraft, RefundDraft
+from providers.failures import FailureKind, ProviderFailure
 from tests.providers.stripe.conftest import Stage
 
 AMOUNT = 1900

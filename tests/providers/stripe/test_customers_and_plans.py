@@ -4,14 +4,10 @@ import pytest
 
 from models.calendar import BillingInterval
 from models.outcomes import Instrument, ProviderName
-from providers.protocol import (
-    AttachPaymentMethod,
-    Capability,
-    FailureKind,
-    PaymentProvider,
-    PlanDraft,
-    ProviderFailure,
-)
+from providers.capabilities import Capability
+from providers.drafts import AttachPaymentMethod, PlanDraft
+from providers.failures import FailureKind, ProviderFailure
+from providers.protocol import PaymentProvider
 from providers.stripe.amounts import from_stripe, to_stripe
 from tests.providers.stripe.conftest import Stage
 

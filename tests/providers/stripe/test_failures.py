@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from models.outcomes import DeclineClass, FallbackReason
-from providers.protocol import FailureKind, ProviderFailure
+from providers.failures import FailureKind, ProviderFailure
 from providers.stripe import StripeProvider
 from providers.stripe.failures import classify, decline_of
 from tests.providers.stripe.conftest import API_KEY, serving

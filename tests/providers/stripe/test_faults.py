@@ -9,7 +9,8 @@ import pytest
 
 from models.outcomes import FallbackReason, Instrument, OutcomeClass
 from models.snapshots import PaymentStatus, ProviderSubscriptionStatus
-from providers.protocol import CustomerDraft, FailureKind, ProviderFailure
+from providers.drafts import CustomerDraft
+from providers.failures import FailureKind, ProviderFailure
 from providers.stripe import StripeProvider
 from tests.providers.stripe.conftest import API_KEY, Stage
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 from models.events import EventKind
 from models.outcomes import Instrument, PayVoucher
 from models.reconcile import Listed, Listing
-from providers.protocol import RefundDraft
+from providers.drafts import RefundDraft
 from tests.providers.stripe.conftest import Stage
 from tests.providers.stripe.test_transfers import asked, transfer_of
 

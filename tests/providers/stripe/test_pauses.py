@@ -6,7 +6,7 @@ import pytest
 
 from models.snapshots import ProviderInvoiceStatus
 from models.snapshots import ProviderSubscriptionStatus as Status
-from providers.protocol import FailureKind, ProviderFailure
+from providers.failures import FailureKind, ProviderFailure
 from tests.providers.stripe.conftest import Stage
 
 

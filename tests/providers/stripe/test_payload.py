@@ -12,7 +12,7 @@ import pytest
 import stripe
 
 from models.events import ProviderEvent
-from providers.protocol import WebhookMalformed
+from providers.failures import WebhookMalformed
 from providers.stripe import webhooks
 from providers.stripe.payload import Payload
 

@@ -6,8 +6,9 @@ import pytest
 
 from models.outcomes import ProviderName
 from providers.conekta import ConektaProvider
+from providers.drafts import SetupDraft
+from providers.failures import FailureKind, ProviderFailure
 from providers.polar import PolarProvider
-from providers.protocol import FailureKind, ProviderFailure, SetupDraft
 from tests.providers.stripe.conftest import Stage
 
 

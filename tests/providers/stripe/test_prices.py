@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from models.calendar import BillingInterval
-from providers.protocol import NotOnSale, PlanDraft, SubscriptionDraft
+from providers.drafts import PlanDraft, SubscriptionDraft
+from providers.failures import NotOnSale
 from tests.providers.stripe.conftest import Stage
 
 PLAN = PlanDraft(

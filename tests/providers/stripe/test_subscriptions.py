@@ -8,7 +8,8 @@ import pytest
 
 from models.outcomes import ConfirmPayment, DeclineClass, OutcomeClass
 from models.snapshots import ProviderInvoiceStatus, ProviderSubscriptionStatus
-from providers.protocol import FailureKind, ProviderFailure, RefundDraft
+from providers.drafts import RefundDraft
+from providers.failures import FailureKind, ProviderFailure
 from tests.providers.stripe.conftest import Stage
 
 Status = ProviderSubscriptionStatus

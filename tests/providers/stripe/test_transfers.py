@@ -6,7 +6,8 @@ import pytest
 
 from models.outcomes import Instrument, PayTransfer
 from models.snapshots import PaymentSnapshot, PaymentStatus
-from providers.protocol import FailureKind, PaymentDraft, ProviderFailure, RefundDraft
+from providers.drafts import PaymentDraft, RefundDraft
+from providers.failures import FailureKind, ProviderFailure
 from tests.providers.stripe.conftest import Stage
 
 

@@ -9,7 +9,8 @@ import pytest
 
 from models.outcomes import Instrument, PayVoucher
 from models.snapshots import PaymentSnapshot, PaymentStatus
-from providers.protocol import FailureKind, PaymentDraft, ProviderFailure, RefundDraft
+from providers.drafts import PaymentDraft, RefundDraft
+from providers.failures import FailureKind, ProviderFailure
 from providers.stripe.payments import voucher_days
 from tests.providers.stripe.conftest import Stage
 

@@ -23,7 +23,8 @@ from models.snapshots import (
     ProviderInvoiceStatus,
     ProviderSubscriptionStatus,
 )
-from providers.protocol import RefundDraft, WebhookMalformed, WebhookRejected
+from providers.drafts import RefundDraft
+from providers.failures import WebhookMalformed, WebhookRejected
 from providers.stripe import StripeProvider
 from tests.providers.stripe.conftest import API_KEY, WEBHOOK_SECRET, Stage, serving
 
