@@ -12,8 +12,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from starlette.requests import HTTPConnection
 from temporalio.client import Client
 
+from api.commands import Commands
 from api.doorbell import Doorbell
 from api.inbox import Inbox
+from api.jobs import Jobs
 from api.key_uses import KeyUses
 from api.metrics import Metrics
 from api.outbound.sender import Sender
@@ -66,6 +68,14 @@ class ApiContext:
     def engine(self) -> AsyncEngine:
         """The pool behind `sessions`, for the statements that need no session."""
         return cast(AsyncEngine, self.sessions.kw["bind"])
+
+    @property
+    def commands(self) -> Commands:
+        return Commands(self.temporal, self.response_wait_seconds)
+
+    @property
+    def jobs(self) -> Jobs:
+        return Jobs(self.temporal, self.response_wait_seconds)
 
 
 def context_of(connection: HTTPConnection) -> ApiContext:

@@ -13,9 +13,9 @@ from sqlalchemy import select
 
 from activities.event_facts import DueEvent
 from activities.event_targets import Target
-from api.commands import Commands, TemporalAway, WorkflowGone
 from api.context import ApiContext
 from api.problems import is_database_away, log_unexpected
+from api.temporal_calls import TemporalAway, WorkflowGone
 from models.commands import (
     DisputeInput,
     InboxEvent,
@@ -45,9 +45,8 @@ class Report:
 
 
 class Delivery:
-    def __init__(self, context: ApiContext, commands: Commands) -> None:
+    def __init__(self, context: ApiContext) -> None:
         self._context = context
-        self._commands = commands
 
     async def deliver(self, addressed: list[tuple[DueEvent, Target]]) -> Report:
         """Everything, coalesced by workflow, in the order received. Never raises for one of them."""
@@ -87,7 +86,7 @@ class Delivery:
             await self._send_late(target, events, report)
             return
         try:
-            await self._commands.signal_events(target.workflow_id, _message(target, events))
+            await self._context.commands.signal_events(target.workflow_id, _message(target, events))
         except WorkflowGone as gone:
             other = target.next_best()
             if other is not None:
@@ -114,7 +113,7 @@ class Delivery:
 
     async def _send_late(self, target: Target, events: list[DueEvent], report: Report) -> None:
         for due in events:
-            await self._commands.start_late_payment(
+            await self._context.jobs.follow_late_payment(
                 late_workflow_id(due.id), _message(target, [due])
             )
             report.delivered += 1
@@ -126,7 +125,7 @@ class Delivery:
                 request = DisputeInput(
                     seen=due.event.dispute, account=due.event.account, event_id=due.id
                 )
-                await self._commands.start_dispute(dispute_workflow_id(due.id), request)
+                await self._context.jobs.follow_dispute(dispute_workflow_id(due.id), request)
             report.delivered += 1
         self._count("sent")
 

@@ -27,7 +27,6 @@ from activities.benefits import write_grant
 from activities.event_facts import DueEvent, load_facts
 from activities.event_targets import Disposition, Parked, Target, judge
 from api.clock import now
-from api.commands import Commands
 from api.context import ApiContext
 from api.delivery import Delivery, Report
 from api.outbound.courier import Courier
@@ -63,9 +62,8 @@ Column = InstrumentedAttribute[str | None]
 class Dispatcher:
     def __init__(self, context: ApiContext) -> None:
         self._context = context
-        self._commands = Commands(context.temporal, context.response_wait_seconds)
-        self._delivery = Delivery(context, self._commands)
-        self._starter = Starter(context, self._commands)
+        self._delivery = Delivery(context)
+        self._starter = Starter(context)
         self._stopping = asyncio.Event()
         self._temporal_away = False
         self._failures = 0
@@ -95,7 +93,7 @@ class Dispatcher:
     async def _turn(self) -> float:
         """Passes until nothing is due; the seconds until something will be."""
         try:
-            if self._temporal_away and not await self._commands.is_reachable():
+            if self._temporal_away and not await self._context.commands.is_reachable():
                 await self._seconds_to_next()  # The lag grows, and has to be seen now of all times.
                 return await self._pause("temporal")
             self._temporal_away = False

@@ -12,7 +12,6 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.auth import Principal
-from api.commands import Commands
 from api.context import ApiContext
 from api.tenancy import scoped
 from models import explaining
@@ -46,8 +45,7 @@ class NowView(BaseModel):
 
 async def explain_now(context: ApiContext, row: Subscription, principal: Principal) -> NowView:
     """No connection to the database is held while the workflow is asked."""
-    commands = Commands(context.temporal, context.response_wait_seconds)
-    text = await commands.query_text(row.workflow_id, "explain", QUERY_SECONDS)
+    text = await context.commands.query_text(row.workflow_id, "explain", QUERY_SECONDS)
     async with context.sessions() as session:
         return await _explain(session, row, text, principal)
 

@@ -12,7 +12,6 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from activities.refund_book import FAILED, PENDING, balances, lock_invoice, provider_of, reservation
 from api.auth import Principal
 from api.clock import now
-from api.commands import Commands
 from api.context import ApiContext
 from api.idempotency import Answer
 from api.money_views import RefundRequest, RefundView, refund_answer
@@ -88,11 +87,10 @@ class Refunding:
 
     async def carry_out(self, refund_ids: Sequence[UUID]) -> Answer:
         """201 when they succeeded in time, 202 while one is on its way."""
-        commands = Commands(self._context.temporal, self._context.response_wait_seconds)
         rows = await self._rows(refund_ids)
         await asyncio.gather(
             *(
-                commands.carry_out_refund(
+                self._context.jobs.refund(
                     RefundInput(refund_id=row.id, provider=ProviderName(row.provider))
                 )
                 for row in rows

@@ -16,10 +16,10 @@ from sqlalchemy import cast, func, literal, select, update
 from sqlalchemy.dialects.postgresql import INTERVAL
 
 from api.clock import now
-from api.commands import Commands, TemporalAway
 from api.context import ApiContext
 from api.problems import is_database_away, log_unexpected
 from api.storing import payment_method_input
+from api.temporal_calls import TemporalAway
 from models.commands import RefundInput
 from models.outcomes import ProviderName
 from models.purchase import PurchaseTerms
@@ -41,9 +41,8 @@ _Item = TypeVar("_Item")
 
 
 class Starter:
-    def __init__(self, context: ApiContext, commands: Commands) -> None:
+    def __init__(self, context: ApiContext) -> None:
         self._context = context
-        self._commands = commands
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -57,7 +56,8 @@ class Starter:
 
     async def run_once(self) -> int:
         """One pass; how many rows it tried to start."""
-        if not await self._commands.is_reachable():
+        commands, jobs = self._context.commands, self._context.jobs
+        if not await commands.is_reachable():
             return 0
         openings = await self._claim(_waiting_openings(), Subscription)
         terms = [SubscriptionTerms.model_validate(row.opening) for row in openings]
@@ -71,10 +71,10 @@ class Starter:
             RefundInput(refund_id=row.id, provider=ProviderName(row.provider))
             for row in await self._claim(_waiting_refunds(), Refund)
         ]
-        await self._start("refund", refunds, self._commands.ensure_refund)
-        await self._start("subscription", terms, lambda it: self._commands.ensure_open(it, ACTOR))
-        await self._start("purchase", purchases, lambda it: self._commands.ensure_open(it, ACTOR))
-        await self._start("payment_method", methods, self._commands.ensure_payment_method)
+        await self._start("refund", refunds, jobs.ensure_refund)
+        await self._start("subscription", terms, lambda it: commands.ensure_open(it, ACTOR))
+        await self._start("purchase", purchases, lambda it: commands.ensure_open(it, ACTOR))
+        await self._start("payment_method", methods, jobs.ensure_payment_method)
         return len(terms) + len(purchases) + len(methods) + len(refunds)
 
     async def _claim(self, waiting: Any, table: Any) -> list[Any]:

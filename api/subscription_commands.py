@@ -9,11 +9,11 @@ from fastapi.responses import JSONResponse
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.auth import Principal
-from api.commands import Commands, WorkflowGone
 from api.context import ApiContext
 from api.idempotency import Answer, Once
 from api.opening import usable_payment_method
 from api.subscription_views import subscription_view
+from api.temporal_calls import WorkflowGone
 from api.tenancy import get_scoped
 from models.commands import Command, CommandResult, RetryPayment, SetPaymentMethod
 from models.errors import Conflict
@@ -60,10 +60,9 @@ async def send_prepared(
 
     async def act(prepared: Prepared) -> Answer:
         row, command = prepared
-        commands = Commands(context.temporal, context.response_wait_seconds)
         update_id = update_id_of(name, principal, once.key)
         try:
-            result = await commands.send(row.workflow_id, name, command, update_id)
+            result = await context.commands.send(row.workflow_id, name, command, update_id)
         except WorkflowGone as gone:
             raise Conflict(why_gone(row, gone)) from None
         return await answer_with(context, principal, row.id, result, settled_status=200)

@@ -10,7 +10,6 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.auth import Principal, Reader, Writer
-from api.commands import Commands
 from api.context import ApiContext, Context
 from api.idempotency import Answer, Once, RunOnce
 from api.openapi import accepted, problems
@@ -150,8 +149,7 @@ class _Change:
         )
 
     async def _act(self, change: BenefitChange) -> Answer:
-        commands = Commands(self._context.temporal, self._context.response_wait_seconds)
-        result = await commands.change_benefit(change)
+        result = await self._context.jobs.change_benefit(change)
         if result is not None and result.refusal is not None:
             raise _refused(result)
         async with self._context.sessions() as session:

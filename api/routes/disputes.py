@@ -11,7 +11,6 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.auth import Principal, Reader, Writer
 from api.clock import now
-from api.commands import Commands
 from api.context import ApiContext, Context
 from api.idempotency import Answer, RunOnce
 from api.invoice_views import DisputeView
@@ -96,8 +95,7 @@ async def accept_dispute(
         return _request(row)
 
     async def act(request: DisputeInput) -> Answer:
-        commands = Commands(context.temporal, context.response_wait_seconds)
-        news = await commands.accept_dispute(dispute_id, request)
+        news = await context.jobs.accept_dispute(dispute_id, request)
         if news is not None and news.refusal is not None:
             raise Conflict(f"The provider refuses: {news.refusal}", code="dispute_not_answerable")
         async with context.sessions() as session:

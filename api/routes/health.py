@@ -9,7 +9,6 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict
 from sqlalchemy import text
 
-from api.commands import Commands
 from api.context import ApiContext, Context
 from api.metrics import CONTENT_TYPE
 
@@ -57,7 +56,7 @@ async def readyz(context: Context) -> JSONResponse:
     """Looks at the database and at Temporal; 503 names the one that is missing. Webhooks are
     accepted without Temporal, so a replica that is not ready may still be worth its traffic."""
     database, temporal = await asyncio.gather(
-        _database_answers(context), Commands(context.temporal, 0).is_reachable()
+        _database_answers(context), context.commands.is_reachable()
     )
     checks = {"database": database, "temporal": temporal}
     missing = [name for name, answers in checks.items() if not answers]

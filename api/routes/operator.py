@@ -11,7 +11,6 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.auth import Operator, Principal
 from api.clock import now
-from api.commands import Commands, WorkflowGone
 from api.context import ApiContext, Context
 from api.idempotency import Answer, Once, RunOnce
 from api.invoice_views import AttemptView
@@ -26,6 +25,7 @@ from api.operator_schemas import (
 from api.pagination import Cursor, Limit, Page, newest_first, page, split_page
 from api.responses import SubscriptionView
 from api.subscription_commands import carry_out, update_id_of
+from api.temporal_calls import WorkflowGone
 from api.tenancy import get_scoped, scoped
 from models.commands import resolve_workflow_id
 from models.errors import Conflict
@@ -160,9 +160,8 @@ async def _resolve(
     body: ResolveRequest,
 ) -> Answer:
     name, command = _question(body, principal)
-    commands = Commands(context.temporal, context.response_wait_seconds)
     try:
-        resolution = await commands.ask(
+        resolution = await context.commands.ask(
             resolve_workflow_id(attempt.id),
             name,
             command,

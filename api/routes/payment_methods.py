@@ -13,7 +13,6 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.auth import Principal, Reader, Writer
 from api.clock import now
-from api.commands import Commands
 from api.context import ApiContext, Context
 from api.countries import hint_of, settle_country
 from api.idempotency import Answer, RunOnce
@@ -87,8 +86,7 @@ async def add_payment_method(
         return await _prepare(session, body, principal, context.providers, method_id, hint)
 
     async def act(adding: AddPaymentMethodInput) -> Answer:
-        commands = Commands(context.temporal, context.response_wait_seconds)
-        result = await commands.add_payment_method(adding)
+        result = await context.jobs.add_payment_method(adding)
         return await _answer(context, principal, adding.payment_method_id, result)
 
     return await once.run(context, principal.application_id, prepare, act)
@@ -336,8 +334,7 @@ async def delete_payment_method(
                 code="payment_method_not_active",
             )
         await _refuse_if_needed(session, row)
-    commands = Commands(context.temporal, context.response_wait_seconds)
-    result = await commands.detach_payment_method(
+    result = await context.jobs.detach_payment_method(
         DetachPaymentMethodInput(
             payment_method_id=row.id,
             application_id=row.application_id,

@@ -10,7 +10,6 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.auth import Principal, Reader, Writer
 from api.clock import now
-from api.commands import Commands
 from api.context import ApiContext, Context
 from api.countries import hint_of, settle_country
 from api.expanding import EXPAND_CODES, Expander, ExpandPurchase, PurchaseDetail
@@ -65,8 +64,7 @@ async def open_purchase(
         return await _prepare(session, body, context, principal, purchase_id, hint)
 
     async def act(terms: PurchaseTerms) -> Answer:
-        commands = Commands(context.temporal, context.response_wait_seconds)
-        result = await commands.open(terms, principal.actor)
+        result = await context.commands.open(terms, principal.actor)
         async with context.sessions() as session:
             row = await get_scoped(session, Purchase, terms.purchase_id, principal)
             view = await purchase_view(session, row, principal)

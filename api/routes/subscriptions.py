@@ -12,7 +12,6 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from api.auth import Reader, Writer
 from api.changing import prepare_change
 from api.clock import now
-from api.commands import Commands, WorkflowGone
 from api.context import Context
 from api.countries import hint_of
 from api.expanding import EXPAND_CODES, Expander, ExpandSubscription, SubscriptionDetail
@@ -31,6 +30,7 @@ from api.schemas import (
 )
 from api.subscription_commands import answer_with, carry_out, send_prepared, why_gone
 from api.subscription_views import preview_view, subscription_views
+from api.temporal_calls import WorkflowGone
 from api.tenancy import get_scoped
 from models.commands import (
     Cancel,
@@ -93,8 +93,7 @@ async def open_subscription(
         )
 
     async def act(opening: Opening) -> Answer:
-        commands = Commands(context.temporal, context.response_wait_seconds)
-        result = await commands.open(opening.terms, principal.actor)
+        result = await context.commands.open(opening.terms, principal.actor)
         return await answer_with(context, principal, opening.row.id, result, settled_status=201)
 
     return await once.run(context, principal.application_id, prepare, act)
@@ -192,9 +191,10 @@ async def preview_change(
     async def act(prepared: tuple[Subscription, ChangePlan]) -> Answer:
         row, change = prepared
         at = change.at or now().replace(microsecond=0)
-        commands = Commands(context.temporal, context.response_wait_seconds)
         try:
-            found = await commands.preview(row.workflow_id, change.model_copy(update={"at": at}))
+            found = await context.commands.preview(
+                row.workflow_id, change.model_copy(update={"at": at})
+            )
         except WorkflowGone as gone:
             raise Conflict(why_gone(row, gone)) from None
         return Answer(200, preview_view(row, change, found).model_dump(mode="json"))

@@ -15,13 +15,13 @@ from activities.refund_book import PENDING, SUCCEEDED, balances, credited_minor
 from activities.refund_book import refunded_minor as refunded
 from activities.refund_book import unapplied_minor as unapplied
 from api.auth import Principal, Reader, Writer
-from api.commands import Commands, WorkflowGone
 from api.context import Context
 from api.idempotency import Answer, RunOnce
 from api.money_views import CreditRequest, RefundAnswer, RefundRequest, UnappliedPaymentView
 from api.openapi import accepted, problems
 from api.pagination import Cursor, Limit, Page, newest_first, page, split_page
 from api.refunding import REFUND_CODES, Refunding
+from api.temporal_calls import WorkflowGone
 from api.tenancy import get_scoped, scoped
 from models.billing_policy import BillingPolicy
 from models.cash_rules import Arrival, action_for, case_of
@@ -101,9 +101,8 @@ async def credit_unapplied(
 
     async def act(prepared: tuple[Subscription, CreditUnapplied]) -> Answer:
         subscription, command = prepared
-        commands = Commands(context.temporal, context.response_wait_seconds)
         try:
-            result = await commands.send(
+            result = await context.commands.send(
                 subscription.workflow_id, "credit", command, str(command.credit_id)
             )
         except WorkflowGone:

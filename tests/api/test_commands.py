@@ -10,7 +10,6 @@ from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import Worker
 
-from api.commands import Commands
 from models.storage.tables import Organization, Subscription
 from models.subscription import SubscriptionTerms
 from tests.api.support import Api, card, organization, plan, price, subscription
@@ -108,7 +107,7 @@ async def test_a_command_that_nobody_accepts_is_not_said_to_be(api: Api, opened:
 
 
 async def test_opening_twice_opens_once(api: Api, opened: str) -> None:
-    commands = Commands(api.temporal, 5)
+    commands = api.context.commands
     (row,) = await api.all(Subscription.__table__.select().with_only_columns(Subscription.opening))
     terms = SubscriptionTerms.model_validate(row)
 
@@ -126,7 +125,7 @@ async def test_an_opening_never_revives_what_has_ended(api: Api, opened: str) ->
     await handle.result()
     (row,) = await api.all(Subscription.__table__.select().with_only_columns(Subscription.opening))
 
-    await Commands(api.temporal, 5).open(SubscriptionTerms.model_validate(row), "test")
+    await api.context.commands.open(SubscriptionTerms.model_validate(row), "test")
 
     assert (
         len([found async for found in api.temporal.list_workflows(f"WorkflowId='{handle.id}'")])

@@ -10,7 +10,6 @@ import pytest
 from sqlalchemy import select, update
 from temporalio.worker import Worker
 
-from api.commands import Commands
 from api.dispatcher import Dispatcher
 from api.starter import Starter
 from models.events import EventKind
@@ -123,8 +122,7 @@ async def test_the_starter_starts_what_was_accepted(api: Api, worker: Worker) ->
     row, _ = await bought(api)
     waited = datetime.now(UTC) - timedelta(hours=1)
     await api.run(update(Purchase).values(version=0, created_at=waited, updated_at=waited))
-    commands = Commands(api.temporal, 5.0)
-    assert await Starter(api.context, commands).run_once() == 1
+    assert await Starter(api.context).run_once() == 1
     handle = api.temporal.get_workflow_handle(row.workflow_id)
     assert (await handle.describe()).workflow_type == "PurchaseWorkflow"
 

@@ -14,14 +14,13 @@ from temporalio.service import RPCError
 from temporalio.worker import Worker
 
 from api.clock import now
-from api.commands import Commands
 from api.starter import Starter
 from models.storage.tables import PaymentMethod, Subscription
 from tests.api.support import Api, organization, plan, price
 
 
 def starter(api: Api) -> Starter:
-    return Starter(api.context, Commands(api.context.temporal, 1))
+    return Starter(api.context)
 
 
 async def age(api: Api, table: Any, seconds: float) -> None:
