@@ -1,8 +1,8 @@
 """One class for the whole API: typed objects in and out, keys and retries by itself.
 
-Every POST and PATCH carries an `Idempotency-Key`, so that it can be sent again safely: after a connection
-that broke, and after 429, 503 and "still running". Whoever has to survive a restart of their own passes
-`idempotency_key`.
+Every POST, PATCH and DELETE carries an `Idempotency-Key`, so that it can be sent again safely: after a
+connection that broke, and after 429, 503 and "still running". Whoever has to survive a restart of their
+own passes `idempotency_key`.
 
 `client.py` is made of `async_client.py` by `make docs`.
 """
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 from uuid import UUID, uuid4
 
 import httpx
@@ -89,8 +89,21 @@ class AsyncAbonoClient:
         answer = await self._send("PATCH", path, body=as_json(body), headers=headers)
         return view.model_validate(answer.json())
 
-    async def delete(self, path: str, view: type[_View]) -> _View:
-        return view.model_validate((await self._send("DELETE", path)).json())
+    @overload
+    async def delete(
+        self, path: str, view: type[_View], *, idempotency_key: str | None = None
+    ) -> _View: ...
+
+    @overload
+    async def delete(self, path: str, *, idempotency_key: str | None = None) -> None: ...
+
+    async def delete(
+        self, path: str, view: type[_View] | None = None, *, idempotency_key: str | None = None
+    ) -> _View | None:
+        """Without `view` for what is answered with 204."""
+        headers = {"Idempotency-Key": idempotency_key or str(uuid4())}
+        answer = await self._send("DELETE", path, headers=headers)
+        return view.model_validate(answer.json()) if view is not None else None
 
     async def pages(self, path: str, view: type[_View], **query: Any) -> AsyncIterator[_View]:
         """Every item of a list, page after page, as it is iterated."""

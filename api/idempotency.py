@@ -1,4 +1,4 @@
-"""A POST with an `Idempotency-Key` happens once and answers the same for ever.
+"""A request that changes something happens once for its `Idempotency-Key` and answers the same for ever.
 
 The first transaction claims the key, chooses the id of what will be made, validates, and inserts the row:
 a second request sees all of that or nothing. When the process dies after it, the lease runs out and
@@ -13,6 +13,7 @@ import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from http import HTTPStatus
 from typing import Annotated, Any, TypeVar
 from uuid import UUID
 
@@ -29,7 +30,7 @@ from api.problems import PROBLEM_MEDIA_TYPE, log_unexpected, problem_body
 from models.errors import AbonoError, Conflict, InvalidRequest
 from models.storage.tables import IdempotencyKey, new_id
 
-# Longer than any POST may take (10 s), short enough that a crash does not block a caller for long. A POST
+# Longer than any request may take (10 s), short enough that a crash does not block a caller for long. One
 # that is slower still may run twice at once, which is as good as once: the id is the same.
 LEASE = timedelta(seconds=12)
 _KEY_LENGTH_MAX = 255
@@ -37,15 +38,26 @@ _KEY_LENGTH_MAX = 255
 _Prepared = TypeVar("_Prepared")
 
 
+class _NoContent(JSONResponse):
+    """Of the type that every route answers with."""
+
+    media_type = None  # type: ignore[assignment] - as Response itself has it.
+
+    def render(self, content: Any) -> bytes:
+        return b""
+
+
 @dataclass(frozen=True)
 class Answer:
     """What is sent back, now and to every repetition."""
 
     status: int
-    body: dict[str, Any]
+    body: dict[str, Any] = field(default_factory=dict)
     headers: dict[str, str] = field(default_factory=dict)
 
     def response(self) -> JSONResponse:
+        if self.status == HTTPStatus.NO_CONTENT:
+            return _NoContent(None, self.status, headers=self.headers)
         media_type = PROBLEM_MEDIA_TYPE if self.status >= 400 else None
         return JSONResponse(self.body, self.status, headers=self.headers, media_type=media_type)
 

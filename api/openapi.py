@@ -11,10 +11,10 @@ from api.error_catalog import error_codes
 DESCRIPTION = """
 Subscriptions that survive anything: cards, cash vouchers (OXXO) and bank transfers (SPEI).
 
-Amounts are integers in minor units with an ISO 4217 currency; times are RFC 3339 in UTC. Every `POST`
-takes an `Idempotency-Key`. A `POST` that has to reach a provider answers `201` with the result, or `202`
-with the same body when the outcome is not known yet: `GET` tells the rest. Errors are RFC 9457
-problem details with a stable `code`.
+Amounts are integers in minor units with an ISO 4217 currency; times are RFC 3339 in UTC. Every `POST`,
+`PATCH` and `DELETE` takes an `Idempotency-Key`. A `POST` that has to reach a provider answers `201` with
+the result, or `202` with the same body when the outcome is not known yet: `GET` tells the rest. Errors
+are RFC 9457 problem details with a stable `code`.
 """
 
 TAGS: list[dict[str, Any]] = [

@@ -114,16 +114,23 @@ async def read_organization(
     summary="Change an organization",
 )
 async def update_organization(
-    organization_id: UUID, body: UpdateOrganization, context: Context, principal: Writer
-) -> OrganizationView:
+    organization_id: UUID,
+    body: UpdateOrganization,
+    context: Context,
+    principal: Writer,
+    once: RunOnce,
+) -> JSONResponse:
     """Only what is sent changes; `null` takes an optional field away."""
     changes = body.model_dump(mode="json", exclude_unset=True)
     if (address := changes.get("billing_address")) is not None:
         changes["country"] = address["country"]
-    async with context.sessions.begin() as session:
+
+    async def prepare(session: AsyncSession, _: UUID) -> Answer:
         row = await get_scoped(session, Organization, organization_id, principal)
         for name, value in changes.items():
             setattr(row, name, value)
         if changes:
             row.updated_at = now()
-    return OrganizationView.model_validate(row)
+        return Answer(200, OrganizationView.model_validate(row).model_dump(mode="json"))
+
+    return await once.create(context, principal.application_id, prepare)

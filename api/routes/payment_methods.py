@@ -321,12 +321,13 @@ class DetachedPaymentMethodView(PaymentMethodView):
     summary="Delete a payment method",
 )
 async def delete_payment_method(
-    payment_method_id: UUID, context: Context, principal: Writer
+    payment_method_id: UUID, context: Context, principal: Writer, once: RunOnce
 ) -> JSONResponse:
     """Nothing is charged with it any more, and its provider forgets it: 202 while the provider does not
     answer. While a live subscription is charged with it, that takes another default at the same
     provider, which takes over; else 409. Repeating it is fine."""
-    async with context.sessions() as session:
+
+    async def prepare(session: AsyncSession, _: UUID) -> PaymentMethod:
         row = await get_scoped(session, PaymentMethod, payment_method_id, principal)
         if row.status == "pending":
             raise Conflict(
@@ -334,15 +335,19 @@ async def delete_payment_method(
                 code="payment_method_not_active",
             )
         await _refuse_if_needed(session, row)
-    result = await context.jobs.detach_payment_method(
-        DetachPaymentMethodInput(
+        return row
+
+    async def act(row: PaymentMethod) -> Answer:
+        wanted = DetachPaymentMethodInput(
             payment_method_id=row.id,
             application_id=row.application_id,
             organization_id=row.organization_id,
             provider=ProviderName(row.provider),
         )
-    )
-    return await _detached(context, principal, payment_method_id, result)
+        result = await context.jobs.detach_payment_method(wanted)
+        return await _detached(context, principal, payment_method_id, result)
+
+    return await once.run(context, principal.application_id, prepare, act)
 
 
 async def _refuse_if_needed(session: AsyncSession, row: PaymentMethod) -> None:
@@ -369,7 +374,7 @@ async def _detached(
     principal: Principal,
     method_id: UUID,
     result: DetachPaymentMethodResult | None,
-) -> JSONResponse:
+) -> Answer:
     if result is not None and result.status == "in_use":
         raise _in_use(result.subscription_ids)
     if result is not None and result.status != "detached":
@@ -382,4 +387,4 @@ async def _detached(
     view = DetachedPaymentMethodView.model_validate(row)
     if result is not None:
         view.replaced_by, view.subscription_ids = result.replaced_by, result.subscription_ids
-    return Answer(202 if result is None else 200, view.model_dump(mode="json")).response()
+    return Answer(202 if result is None else 200, view.model_dump(mode="json"))

@@ -122,11 +122,12 @@ async def read_plan(plan_id: UUID, context: Context, principal: Reader) -> PlanV
     summary="Change a plan, or take it off sale",
 )
 async def update_plan(
-    plan_id: UUID, body: UpdatePlan, context: Context, principal: PlanWriter
-) -> PlanView:
+    plan_id: UUID, body: UpdatePlan, context: Context, principal: PlanWriter, once: RunOnce
+) -> JSONResponse:
     """Only what is sent changes. New subscriptions, and changes to this plan, get the new price; running
     ones keep theirs. One that is off sale is not opened anew, and who has it keeps it."""
-    async with context.sessions.begin() as session:
+
+    async def prepare(session: AsyncSession, _: UUID) -> Answer:
         plan = await _locked(session, plan_id, principal)
         prices = (await prices_of(session, [plan_id], principal))[plan_id]
         before = plan_view(plan, prices).model_dump(mode="json")
@@ -139,7 +140,9 @@ async def update_plan(
         if changed:
             plan.updated_at = now()
             session.add(_audit(plan, principal, before, after, changed))
-    return plan_view(plan, prices)
+        return Answer(200, plan_view(plan, prices).model_dump(mode="json"))
+
+    return await once.create(context, principal.application_id, prepare)
 
 
 async def _locked(session: AsyncSession, plan_id: UUID, principal: Principal) -> SubscriptionPlan:

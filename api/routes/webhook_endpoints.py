@@ -53,9 +53,9 @@ async def create_webhook_endpoint(
     body: CreateWebhookEndpoint, context: Context, principal: WebhookWriter, once: RunOnce
 ) -> JSONResponse:
     """Events from now on are sent to `url`, signed. The answer holds the secret, and no other one does."""
-    await _check_url(context, body.url)
 
     async def prepare(session: AsyncSession, endpoint_id: UUID) -> Answer:
+        await _check_url(context, body.url)
         await _check_room(session, principal)
         row = _new_row(body, principal, endpoint_id, Sealer(context.pepper))
         session.add(row)
@@ -149,14 +149,19 @@ async def read_webhook_endpoint(
     summary="Change, pause or resume a webhook endpoint",
 )
 async def update_webhook_endpoint(
-    endpoint_id: UUID, body: UpdateWebhookEndpoint, context: Context, principal: WebhookWriter
-) -> WebhookEndpointView:
+    endpoint_id: UUID,
+    body: UpdateWebhookEndpoint,
+    context: Context,
+    principal: WebhookWriter,
+    once: RunOnce,
+) -> JSONResponse:
     """What waits is sent to the new `url`; new `event_types` hold for events to come."""
     changes = body.model_dump(exclude_unset=True)
-    if "url" in changes:
-        await _check_url(context, body.url)
     enabled = changes.pop("enabled", None)
-    async with context.sessions.begin() as session:
+
+    async def prepare(session: AsyncSession, _: UUID) -> Answer:
+        if "url" in changes:
+            await _check_url(context, body.url)
         row = await locked(session, endpoint_id, principal)
         before = {name: getattr(row, name) for name in changes}
         for name, value in changes.items():
@@ -166,7 +171,9 @@ async def update_webhook_endpoint(
             health.audit(session, row, principal.actor, "webhook_endpoint.changed", before, now())
         if enabled is not None:
             await _switch(session, row, principal.actor, on=enabled)
-        return _view(row)
+        return Answer(200, _view(row).model_dump(mode="json"))
+
+    return await once.create(context, principal.application_id, prepare)
 
 
 async def _switch(session: AsyncSession, row: WebhookEndpoint, actor: str, *, on: bool) -> None:
@@ -194,15 +201,18 @@ async def _switch(session: AsyncSession, row: WebhookEndpoint, actor: str, *, on
     summary="Delete a webhook endpoint and its delivery log",
 )
 async def delete_webhook_endpoint(
-    endpoint_id: UUID, context: Context, principal: WebhookWriter
-) -> Response:
+    endpoint_id: UUID, context: Context, principal: WebhookWriter, once: RunOnce
+) -> JSONResponse:
     """What waits for it is not sent any more. The events themselves stay."""
-    async with context.sessions.begin() as session:
+
+    async def prepare(session: AsyncSession, _: UUID) -> Answer:
         row = await locked(session, endpoint_id, principal)
         before = {"status": row.status}
         health.audit(session, row, principal.actor, "webhook_endpoint.deleted", before, now())
         await session.delete(row)
-    return Response(status_code=204)
+        return Answer(204)
+
+    return await once.create(context, principal.application_id, prepare)
 
 
 @router.post(

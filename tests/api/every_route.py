@@ -239,8 +239,19 @@ class Request:
             headers=headers,
         )
 
+    @property
+    def idempotency_key(self) -> str:
+        return f"{self.method} {self.path}"
+
+    async def send_with_key(self, tenant: Tenant, ids: Ids) -> httpx.Response:
+        return await self.send(tenant, ids, **{"Idempotency-Key": self.idempotency_key})
+
     def __str__(self) -> str:
         return f"{self.method} {self.path}"
+
+
+# Those that may change something.
+CHANGING = ("POST", "PUT", "PATCH", "DELETE")
 
 
 def requests(*methods: str) -> Iterator[Request]:

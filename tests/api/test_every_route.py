@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import re
 from datetime import timedelta
 from typing import Any
 from uuid import uuid4
@@ -13,6 +15,7 @@ from sqlalchemy import insert, select, update
 from api.clock import now
 from models.storage.tables import ApiKey, AuditEntry, Base, IdempotencyKey
 from tests.api.every_route import (
+    CHANGING,
     LINES,
     PUBLIC,
     Foreign,
@@ -21,10 +24,16 @@ from tests.api.every_route import (
     one_of_everything,
     requests,
 )
-from tests.api.support import Api
+from tests.api.support import Api, Tenant
 
 # What a request itself leaves behind, whoever's ids it holds.
 _OF_THE_REQUEST = {IdempotencyKey.__tablename__, ApiKey.__tablename__}
+
+# Ids and secrets, sealed or in hexadecimal; moments, ours and PostgreSQL's.
+_CHANCE = re.compile(
+    r"[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}|gAAAA[\w=-]+"
+    r"|datetime\.datetime\([^)]*\)*|\d{4}-\d\d-\d\dT[\d:.+Z-]+"
+)
 
 
 def named(request: Request) -> str:
@@ -92,31 +101,65 @@ async def test_no_answer_to_our_own_requests_names_anything_of_theirs(
         assert str(api.theirs.application_id) not in answer.text, request
 
 
-def _key(request: Request) -> str:
-    return f"once/{request.path}"
-
-
-async def _answered(request: Request, api: Api, ids: Ids) -> httpx.Response:
-    return await request.send(api.ours, ids, **{"Idempotency-Key": _key(request)})
-
-
-async def test_every_post_happens_once_for_a_key(api: Api, ours: Ids) -> None:
-    for request in requests("POST"):
-        first = await _answered(request, api, ours)
+async def test_every_change_happens_once_for_a_key(api: Api, ours: Ids) -> None:
+    for request in requests(*CHANGING):
+        first = await request.send_with_key(api.ours, ours)
         before = await everything(api)
-        again = await _answered(request, api, ours)
+        again = await request.send_with_key(api.ours, ours)
         assert first.status_code < 500, request
-        assert (again.status_code, again.json()) == (first.status_code, first.json()), request
+        assert _said(again) == _said(first), request
         assert again.headers.get("idempotent-replayed") == "true", request
         assert await everything(api) == before, request
 
 
-async def test_every_post_refuses_a_key_that_came_with_another_request(api: Api, ours: Ids) -> None:
-    for request in requests("POST"):
+async def test_eight_equal_changes_at_once_have_one_effect(
+    api: Api, ours: Ids, theirs: Ids
+) -> None:
+    """What the other tenant's single request, without a key, leaves behind is what ours have to."""
+    for request in requests(*CHANGING):
+        alone = await request.send(api.theirs, theirs)
+        answers = await asyncio.gather(*(request.send_with_key(api.ours, ours) for _ in range(8)))
+        told = [one for one in answers if not _is_still_running(one)]
+        assert all(_said(one) == _said(told[0]) for one in told), request
+        assert told[0].status_code == alone.status_code, request
+        firsts = [one for one in told if "idempotent-replayed" not in one.headers]
+        assert len(firsts) == 1, request
+    assert await _left_behind(api, api.ours) == await _left_behind(api, api.theirs)
+
+
+def _said(answer: httpx.Response) -> tuple[int, Any]:
+    """A repetition comes out of PostgreSQL, which keeps no order of fields."""
+    return answer.status_code, answer.json() if answer.content else None
+
+
+def _is_still_running(answer: httpx.Response) -> bool:
+    return answer.status_code == 409 and answer.json()["code"] == "idempotency_key_in_use"
+
+
+async def _left_behind(api: Api, tenant: Tenant) -> dict[str, list[str]]:
+    """A tenant's rows without what differs between any two: ids, moments and what is made of chance."""
+    found = {}
+    async with api.context.sessions() as session:
+        for table in Base.metadata.sorted_tables:
+            if "application_id" not in table.c or table.name in _OF_THE_REQUEST:
+                continue
+            rows = table.select().where(table.c.application_id == tenant.application_id)
+            said = [
+                repr(row).replace(tenant.key[:12], "its key")
+                for row in (await session.execute(rows)).all()
+            ]
+            found[table.name] = sorted(_CHANCE.sub("*", one) for one in said)
+    return found
+
+
+async def test_every_change_refuses_a_key_that_came_with_another_request(
+    api: Api, ours: Ids
+) -> None:
+    for request in requests(*CHANGING):
         await api.run(
             insert(IdempotencyKey).values(
                 application_id=api.ours.application_id,
-                key=_key(request),
+                key=request.idempotency_key,
                 fingerprint="of another request",
                 object_id=uuid4(),
                 locked_until=now(),
@@ -124,18 +167,18 @@ async def test_every_post_refuses_a_key_that_came_with_another_request(api: Api,
             )
         )
     before = await everything(api)
-    for request in requests("POST"):
-        answer = await _answered(request, api, ours)
+    for request in requests(*CHANGING):
+        answer = await request.send_with_key(api.ours, ours)
         assert (answer.status_code, answer.json()["code"]) == (422, "idempotency_key_reused"), (
             request
         )
     assert await everything(api) == before
 
 
-async def test_every_post_says_that_the_first_still_runs(api: Api, ours: Ids) -> None:
-    posts = list(requests("POST"))
+async def test_every_change_says_that_the_first_still_runs(api: Api, ours: Ids) -> None:
+    posts = list(requests(*CHANGING))
     for request in posts:
-        await _answered(request, api, ours)
+        await request.send_with_key(api.ours, ours)
     # As if each had died after its key was stored: nothing is known of how it ended.
     await api.run(
         update(IdempotencyKey).values(
@@ -144,7 +187,7 @@ async def test_every_post_says_that_the_first_still_runs(api: Api, ours: Ids) ->
     )
     before = await everything(api)
     for request in posts:
-        answer = await _answered(request, api, ours)
+        answer = await request.send_with_key(api.ours, ours)
         assert (answer.status_code, answer.json()["code"]) == (409, "idempotency_key_in_use"), (
             request
         )
@@ -152,10 +195,12 @@ async def test_every_post_says_that_the_first_still_runs(api: Api, ours: Ids) ->
     assert await everything(api) == before
 
 
-async def test_every_post_that_died_is_finished_and_not_done_again(api: Api, ours: Ids) -> None:
-    first = {request.path: await _answered(request, api, ours) for request in requests("POST")}
+async def test_every_change_that_died_is_finished_and_not_done_again(api: Api, ours: Ids) -> None:
+    first = {
+        str(request): await request.send_with_key(api.ours, ours) for request in requests(*CHANGING)
+    }
     # What is done in one transaction cannot die between its rows and its answer.
-    posts = [it for it in requests("POST") if first[it.path].status_code not in {200, 201}]
+    posts = [it for it in requests(*CHANGING) if first[str(it)].status_code not in {200, 201, 204}]
     assert len(posts) >= 15
     before = {name: len(rows) for name, rows in (await everything(api)).items()}
     await api.run(
@@ -164,7 +209,7 @@ async def test_every_post_that_died_is_finished_and_not_done_again(api: Api, our
         )
     )
     for request in posts:
-        answer = await _answered(request, api, ours)
+        answer = await request.send_with_key(api.ours, ours)
         assert answer.status_code < 500, (request, answer.text)
     after = {name: len(rows) for name, rows in (await everything(api)).items()}
     assert after == before, await api.all(select(AuditEntry.action))

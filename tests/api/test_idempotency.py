@@ -1,4 +1,4 @@
-"""A POST with a key happens once and answers the same for ever."""
+"""A change with a key happens once and answers the same for ever."""
 
 from __future__ import annotations
 
@@ -45,6 +45,20 @@ async def test_another_request_with_the_key_is_refused(api: Api) -> None:
     ]
     for answer in answers:
         assert (answer.status_code, answer.json()["code"]) == (422, "idempotency_key_reused")
+
+
+async def test_a_change_that_arrives_late_does_not_take_back_a_newer_one(api: Api) -> None:
+    """What a client sends again after a lost answer may come after somebody else's change."""
+    made = (await api.ours.post("/organizations", ACME)).json()
+    path, keyed = f"/api/v1/billing/organizations/{made['id']}", {"Idempotency-Key": "k"}
+    first = await api.ours.http.patch(path, json={"name": "First"}, headers=keyed)
+    await api.ours.http.patch(path, json={"name": "Second"})
+    late = await api.ours.http.patch(path, json={"name": "First"}, headers=keyed)
+    other = await api.ours.http.patch(path, json={"name": "Third"}, headers=keyed)
+
+    assert (late.status_code, late.json()) == (200, first.json())
+    assert (other.status_code, other.json()["code"]) == (422, "idempotency_key_reused")
+    assert (await api.ours.http.get(path)).json()["name"] == "Second"
 
 
 async def test_refusals_are_remembered_too(api: Api) -> None:

@@ -78,6 +78,22 @@ async def test_a_change_is_sent_again_as_well() -> None:
     assert len(set(keys)) == 1
 
 
+def test_a_deletion_whose_answer_was_lost_is_not_answered_with_a_404() -> None:
+    keys: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        keys.append(request.headers["Idempotency-Key"])
+        if len(keys) == 1:
+            raise httpx.ReadError("lost")
+        return httpx.Response(204)
+
+    transport = httpx.MockTransport(answer)
+    with AbonoClient("http://abono.test", "key", transport=transport) as abono:
+        abono.delete("/billing/webhook-endpoints/1")
+    assert len(keys) == 2
+    assert len(set(keys)) == 1
+
+
 def test_a_webhook_is_believed_with_its_signature_only() -> None:
     secret, body = base64.b64encode(b"k" * 24).decode(), json.dumps({"type": "x"}).encode()
     mac = hmac.new(b"k" * 24, b"id.1000." + body, hashlib.sha256).digest()
