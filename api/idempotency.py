@@ -41,7 +41,7 @@ _Prepared = TypeVar("_Prepared")
 class _NoContent(JSONResponse):
     """Of the type that every route answers with."""
 
-    media_type = None  # type: ignore[assignment] - as Response itself has it.
+    media_type = None  # type: ignore[assignment]  # As Response itself has it.
 
     def render(self, content: Any) -> bytes:
         return b""
