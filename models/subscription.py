@@ -201,7 +201,10 @@ class SubscriptionState(_Compact):
     trial_end: AwareDatetime | None = None
     created_at: AwareDatetime | None = None
     cancel_at_period_end: bool = False
-    cancel_requested: bool = False
+    cancel_requested: bool = (
+        False  # While a payment is on its way, and until the provider confirmed.
+    )
+    cancel_keeps_period: bool = False  # The request is for the end of what is then paid.
     canceled_at: AwareDatetime | None = None
     access_until: AwareDatetime | None = None
     pause_at: AwareDatetime | None = None  # A pause is agreed on and begins then.

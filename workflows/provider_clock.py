@@ -144,7 +144,8 @@ class ProviderClock:
         at_period_end = not immediately and paid_until(state) is not None
         desk.audit(actor, "cancel", {}, {"immediately": not at_period_end})
         if self.busy:
-            state.cancel_requested = True
+            at_once = immediately or (state.cancel_requested and not state.cancel_keeps_period)
+            state.cancel_requested, state.cancel_keeps_period = True, not at_once
             return
         reference = self._follower.reference(at_period_end=at_period_end)
         if reference is not None and not (at_period_end and state.is_held):
@@ -293,8 +294,7 @@ class ProviderClock:
             return
         if invoice.for_change:
             await self._changes.ended(invoice, attempt)
-            if desk.state.cancel_requested:
-                await self.cancel(immediately=True, actor=ENGINE_ACTOR)
+            await self._cancel_as_requested()
             return
         if attempt.outcome is not OutcomeClass.PENDING:
             desk.close_attempt(invoice, attempt)
@@ -317,8 +317,16 @@ class ProviderClock:
                 trialing.drop_dead_start(desk)
         if desk.state.invoice is invoice:
             desk.invoice(invoice, InvoiceStatus.PENDING)
-        if desk.state.cancel_requested and not desk.over and not self.busy:
-            await self.cancel(immediately=True, actor=ENGINE_ACTOR)
+        await self._cancel_as_requested()
+
+    async def _cancel_as_requested(self) -> None:
+        """Somebody canceled while the payment was on its way. What it paid for is kept by who asked for the
+        period's end."""
+        state = self._desk.state
+        if state.cancel_requested and not self._desk.over and not self.busy:
+            keeps, state.cancel_keeps_period = state.cancel_keeps_period, False
+            state.cancel_requested = not keeps
+            await self.cancel(immediately=not keeps, actor=ENGINE_ACTOR)
 
     async def _try_again(self, invoice: OpenInvoice) -> None:
         """A provider lets go of a first payment after a day; after a trial ours waits longer."""

@@ -81,8 +81,12 @@ class SubscriptionWorkflow(OperatorUpdates, ChangeUpdates):
             self._worked = True
         while not (self._desk.over and not self._clock.busy):
             if self._may_continue_as_new():
-                await workflow.wait_condition(workflow.all_handlers_finished)
-                if self._may_continue_as_new():
+                # A command that waited for the lock may begin something that only this loop brings to its
+                # end, and wait for that: it comes first.
+                await workflow.wait_condition(
+                    lambda: workflow.all_handlers_finished() or not self._may_continue_as_new()
+                )
+                if self._may_continue_as_new() and workflow.all_handlers_finished():
                     self._continue_as_new()
             await self._wait()
             async with self._lock:
@@ -135,7 +139,8 @@ class SubscriptionWorkflow(OperatorUpdates, ChangeUpdates):
     def _may_resume(self, command: Resume) -> None:
         self._refuse_when_over(command)
         state = self._desk.state
-        if not (state.cancel_at_period_end or state.is_held):
+        canceled = state.cancel_at_period_end or state.cancel_requested
+        if not (canceled or state.is_held):
             raise conflict("the subscription has no cancellation or pause to take back")
         if self._clock.deaf:
             raise conflict("a payment is on its way: try again in a moment")
@@ -176,6 +181,7 @@ class SubscriptionWorkflow(OperatorUpdates, ChangeUpdates):
     @workflow.update
     async def retry_payment(self, command: RetryPayment) -> CommandResult:
         async with self._lock:
+            self._may_retry(command)
             if command.payment_method_id is not None:
                 self._desk.state.payment_method_id = command.payment_method_id
             customer_acts(self._desk, brought_method=command.payment_method_id is not None)
@@ -202,6 +208,7 @@ class SubscriptionWorkflow(OperatorUpdates, ChangeUpdates):
     async def credit(self, command: CreditUnapplied) -> CommandResult:
         """Unapplied money becomes credit for coming invoices."""
         async with self._lock:
+            self._refuse_when_over(command)
             credited = await credit_unapplied(self._desk, command)
             await self._desk.commit()
             await self._clock.place_credit()
