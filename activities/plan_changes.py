@@ -62,10 +62,12 @@ class PlanChangeActivities(PlanChangeCalls):
                 provider_customer_id=request.provider_customer_id,
                 provider_subscription_id=request.provider_subscription_id,
                 provider_plan_id=plan_id,
+                billing_interval=request.terms.billing_interval,
                 amount_minor=request.terms.amount_minor,
                 quantity=request.terms.quantity,
                 currency=request.terms.currency,
                 restart=request.restart,
+                begins_at=request.begins_at,
                 credit_minor=request.credit_minor,
             )
 

@@ -108,12 +108,9 @@ def _require_ability(
     if provider is None:
         return
     anew = offer.billing_interval != row.billing_interval
-    if anew and proration is Proration.NEXT_PERIOD:
-        raise ChangeNotSupported(
-            f"{provider.name} cannot change the interval with the next period: use `prorate`, which "
-            "begins a new period at once and credits what is left of this one."
-        )
-    wanted = Capability.CHANGE_INTERVAL if anew else Capability.CHANGE_PLAN
+    later = anew and proration is Proration.NEXT_PERIOD
+    at_once = Capability.CHANGE_INTERVAL if anew else Capability.CHANGE_PLAN
+    wanted = Capability.CHANGE_INTERVAL_LATER if later else at_once
     for capability in (wanted, Capability.PRORATE):
         if capability is Capability.PRORATE and proration is not Proration.PRORATE:
             continue

@@ -11,6 +11,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 from models.calendar import BillingPeriod, period
 from models.commands import ChangePlan
+from models.later_changes import why_not_later
 from models.moments import paid_until
 from models.plan_change import (
     InvoiceLine,
@@ -77,7 +78,7 @@ def decide(
     if state.change is not None and state.change.at is None:
         raise ChangeRefused("a change waits for its payment: pay it, or take it back first")
     if change.proration is Proration.NEXT_PERIOD:
-        found = _with_next_period(state, change, at)
+        found = _with_next_period(terms, state, change, at)
     elif state.status is _S.TRIALING:
         found = _at_once(state, change, at)
     elif change.proration is Proration.NONE:
@@ -130,9 +131,14 @@ def _without_proration(
     return _at_once(state, change, at)
 
 
-def _with_next_period(state: SubscriptionState, change: ChangePlan, at: datetime) -> Decision:
+def _with_next_period(
+    terms: SubscriptionTerms, state: SubscriptionState, change: ChangePlan, at: datetime
+) -> Decision:
     if state.cancel_at_period_end:
         raise ChangeRefused("the subscription ends with its period: resume it first")
+    refusal = why_not_later(terms, state, change.offer)
+    if refusal is not None:
+        raise ChangeRefused(refusal)
     boundary = next_boundary(state, at)
     if boundary is None:
         raise ChangeRefused("the coming period is not known while this one is unpaid")

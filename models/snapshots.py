@@ -9,6 +9,7 @@ from enum import StrEnum
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
+from models.calendar import BillingInterval
 from models.outcomes import DeclineClass, NextAction, ProviderName
 
 
@@ -109,6 +110,8 @@ class SubscriptionSnapshot(_Snapshot):
     is_collectable: bool = False  # Paused, but what was open before can still be paid there.
     canceled_at: AwareDatetime | None = None
     latest_invoice: InvoiceSnapshot | None = None
+    billing_interval: BillingInterval | None = None  # None: not told.
+    holds_change: bool = False  # The provider was told of a change that it makes on a date.
 
 
 class GrantSnapshot(_Snapshot):

@@ -161,6 +161,7 @@ class PendingChange(BaseModel):
     invoice_id: UUID | None = None
     period: BillingPeriod | None = None  # The period that begins with it, for another interval.
     policy: BillingPolicy | None = None  # The new plan's, from the change's effect on.
+    at_provider: bool = False  # The provider was told `at`, and makes it by itself.
 
 
 class ProviderPause(StrEnum):

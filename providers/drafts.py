@@ -82,18 +82,21 @@ class SubscriptionChange(_Request):
     """What a subscription is to be, whatever it is now. `change_id` is the same for every repetition.
 
     `restart`: with another interval a new period begins at once. That period is paid for already (its
-    price is in a ChangeDraft), so nothing is charged for it. `credit_minor` is what the provider takes
-    off the next renewal.
+    price is in a ChangeDraft), so nothing is charged for it. `begins_at`: the provider makes the change
+    by itself when its period ends then, and nothing changes before; without it the change is made now, and
+    one that was to come is forgotten. `credit_minor` is what the provider takes off the next renewal.
     """
 
     change_id: str
     provider_customer_id: str
     provider_subscription_id: str
     provider_plan_id: str
+    billing_interval: BillingInterval
     amount_minor: int
     quantity: int
     currency: str
     restart: bool = False
+    begins_at: AwareDatetime | None = None
     credit_minor: int = 0
 
 

@@ -181,7 +181,7 @@ class PaymentProvider(Protocol):
         """Make sure that it can no longer be paid, and say what it came to: `void`, or `paid`."""
 
     async def change_subscription(self, change: SubscriptionChange) -> SubscriptionSnapshot:
-        """Make the subscription what `change` says. Moves no money; may be repeated."""
+        """Make the subscription what `change` says, or have it made so. Moves no money; may be repeated."""
 
     async def prepare_payment(self, draft: PaymentDraft, *, retry: bool = False) -> str:
         """The id of a payment object that cannot be paid yet."""

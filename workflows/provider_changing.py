@@ -7,9 +7,10 @@ when it is paid, and that is repeated until it is done.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError
+from temporalio.exceptions import ActivityError, ApplicationError
 
 with workflow.unsafe.imports_passed_through():
     from activities.signatures.attempts import AttemptResult
@@ -21,6 +22,12 @@ with workflow.unsafe.imports_passed_through():
     from models.calendar import BillingPeriod
     from models.change_rules import ChangeRefused, Decision, decide
     from models.commands import ChangePlan
+    from models.later_changes import (
+        begins_at,
+        is_held_by_provider,
+        needs_a_date,
+        was_dropped,
+    )
     from models.outcomes import OutcomeClass
     from models.plan_change import Offer
     from models.settlement import settle
@@ -38,12 +45,14 @@ with workflow.unsafe.imports_passed_through():
     from workflows.desk import Desk, paid_at
     from workflows.options import call_change
     from workflows.provider_attempts import ProviderAttempts
+    from workflows.provider_following import ProviderFollower
 
 
 class ProviderChanges:
-    def __init__(self, desk: Desk, attempts: ProviderAttempts) -> None:
+    def __init__(self, desk: Desk, attempts: ProviderAttempts, follower: ProviderFollower) -> None:
         self._desk = desk
         self._attempts = attempts
+        self._follower = follower
 
     async def make(self, command: ChangePlan) -> None:
         """Raises ChangeRefused, with nothing changed."""
@@ -54,6 +63,8 @@ class ProviderChanges:
         if decision.takes_back:
             await self._take_back(command.actor)
         elif decision.amount_due_minor:
+            # What waited is replaced, and must not come all the same if this is not paid.
+            await self.forget(command.actor)
             self._collect(command, decision)
         elif decision.now:
             await self._at_once(command, decision)
@@ -61,23 +72,83 @@ class ProviderChanges:
             await self._with_next_period(command, decision)
 
     async def _at_once(self, command: ChangePlan, decision: Decision) -> None:
-        restarted = await self._at_provider(
+        restarted = await self._ask(
             decision.offer, decision.credit_minor, restarts=decision.period is not None
         )
         settle_now(self._desk, command, decision.model_copy(update={"period": restarted}))
 
     async def _with_next_period(self, command: ChangePlan, decision: Decision) -> None:
         """The provider bills it from its next renewal on; until then it is shown as pending."""
-        if decision.offer.billing_interval is not self._desk.terms.billing_interval:
-            raise ChangeRefused("the provider cannot change the interval later: use `prorate`")
-        await self._at_provider(decision.offer, decision.credit_minor)
-        schedule(self._desk, command, decision)
+        desk, offer = self._desk, decision.offer
+        later = needs_a_date(desk.terms, desk.state, offer)
+        at = decision.takes_effect_at if later else None
+        await self._ask(offer, decision.credit_minor, begins_at=at)
+        schedule(desk, command, decision)
+        self._mark(at_provider=later)
+
+    async def forget(self, actor: str) -> None:
+        """A change that waits for the next period is not to come any more."""
+        state = self._desk.state
+        if state.change is None or state.change.at is None:
+            return
+        await self._ask(self._desk.terms.offer, state.credit_minor)
+        take_back(self._desk, actor)
 
     async def _take_back(self, actor: str) -> None:
         if self._desk.state.change is None:
             return
-        await self._at_provider(self._desk.terms.offer, self._desk.state.credit_minor)
+        await self._ask(self._desk.terms.offer, self._desk.state.credit_minor)
         take_back(self._desk, actor)
+
+    async def make_way(self, actor: str) -> None:
+        """Before a pause: a provider that was told a date cannot be paused."""
+        if is_held_by_provider(self._desk.state.change):
+            await self.forget(actor)
+
+    def let_go(self) -> None:
+        """The provider has forgotten the date, because the subscription ends with its period."""
+        if is_held_by_provider(self._desk.state.change):
+            self._mark(at_provider=False)
+
+    async def hold_again(self, actor: str) -> None:
+        """It goes on after all: a change that waited does so again, or is taken back if it cannot."""
+        desk, change = self._desk, self._desk.state.change
+        if (
+            change is None
+            or change.at is None
+            or not needs_a_date(desk.terms, desk.state, change.offer)
+        ):
+            return
+        try:
+            await self._ask(change.offer, desk.state.credit_minor, begins_at=change.at)
+        except ChangeRefused:
+            take_back(desk, actor)
+            return
+        self._mark(at_provider=True)
+
+    def _mark(self, *, at_provider: bool) -> None:
+        change = self._desk.state.change
+        if change is not None and change.at_provider is not at_provider:
+            self._desk.state.change = change.model_copy(update={"at_provider": at_provider})
+            self._desk.touch()
+
+    async def _ask(
+        self,
+        offer: Offer,
+        credit_minor: int,
+        *,
+        restarts: bool = False,
+        begins_at: datetime | None = None,
+    ) -> BillingPeriod | None:
+        """As `_at_provider`, for a caller who waits. Raises ChangeRefused when the provider refuses."""
+        try:
+            return await self._at_provider(
+                offer, credit_minor, restarts=restarts, begins_at=begins_at
+            )
+        except ActivityError as error:
+            cause = error.cause
+            reason = cause.message if isinstance(cause, ApplicationError) else "no answer"
+            raise ChangeRefused(f"{self._desk.state.provider} refuses: {reason}") from None
 
     def _collect(self, command: ChangePlan, decision: Decision) -> None:
         desk = self._desk
@@ -133,34 +204,57 @@ class ProviderChanges:
         desk.invoice(invoice, InvoiceStatus.PAID, paid_at=paid_at(workflow.now(), new))
         desk.emit("invoice.paid", invoice_id=str(invoice.invoice_id))
 
-    def apply_scheduled(self) -> None:
+    async def apply_due(self) -> None:
+        """Before news of a period that begins with a change: it is the change's period."""
+        at = begins_at(self._desk.state.change)
+        if at is not None and at <= workflow.now():
+            await self.apply_scheduled()
+
+    async def apply_scheduled(self) -> None:
+        """Its period has come. Of one that the provider makes by itself, it says whether it did."""
         desk, change = self._desk, self._desk.state.change
         if change is None or change.at is None:
             return
+        snapshot = None
+        if change.at_provider:
+            snapshot = await self._follower.read()
+            if snapshot is not None and was_dropped(change, snapshot):
+                take_back(desk, f"provider:{snapshot.provider}")
+                self._follower.apply_subscription(snapshot)
+                return
         desk.state.change = None
         take_effect(
             desk, change.offer, change.actor, prorated=False, anew=None, policy=change.policy
         )
+        if snapshot is not None:
+            self._follower.apply_subscription(snapshot)
 
     async def place_credit(self) -> None:
         """After a renewal took some of the credit: have the next one take the rest."""
         state = self._desk.state
         if self._desk.over or state.credit_minor == 0 == state.placed_credit_minor:
             return
-        offer = state.change.offer if state.change is not None else self._desk.terms.offer
+        change = state.change
+        offer = change.offer if change is not None else self._desk.terms.offer
         if state.placed_credit_minor == min(state.credit_minor, offer.amount_minor):
             return
         try:
-            await self._at_provider(offer, state.credit_minor)
+            await self._at_provider(offer, state.credit_minor, begins_at=begins_at(change))
         except (ActivityError, ChangeRefused):
             # It stays in the ledger: not every provider takes something off, and one that is not there
             # yet is asked again with the next news.
             workflow.logger.warning("the provider takes no credit off its next renewal")
 
     async def _at_provider(
-        self, offer: Offer, credit_minor: int, *, restarts: bool = False
+        self,
+        offer: Offer,
+        credit_minor: int,
+        *,
+        restarts: bool = False,
+        begins_at: datetime | None = None,
     ) -> BillingPeriod | None:
-        """Make the provider's subscription what it is to be; the period that it restarted with."""
+        """Make the provider's subscription what it is to be, or have it made so; the period that it
+        restarted with."""
         desk, state = self._desk, self._desk.state
         if state.provider is None or state.provider_subscription_id is None:
             raise ChangeRefused("the provider has no subscription yet")
@@ -173,6 +267,7 @@ class ProviderChanges:
                 provider_customer_id=state.provider_customer_id or "",
                 provider_subscription_id=state.provider_subscription_id,
                 restart=restarts,
+                begins_at=begins_at,
                 credit_minor=placed_minor,
             )
         )

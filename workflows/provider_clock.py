@@ -46,7 +46,7 @@ class ProviderClock:
         self._desk = desk
         self._follower = ProviderFollower(desk)
         self._attempts = ProviderAttempts(desk)
-        self._changes = ProviderChanges(desk, self._attempts)
+        self._changes = ProviderChanges(desk, self._attempts, self._follower)
         self._unpaid = UnpaidPauses(desk, self._follower)
 
     @property
@@ -94,7 +94,7 @@ class ProviderClock:
             await self._follower.look()
             await self._changes.place_credit()
         elif step is Step.APPLY_CHANGE:
-            self._changes.apply_scheduled()
+            await self._changes.apply_scheduled()
         elif step is Step.GIVE_UP:
             await self._end_unpaid()
         elif step is Step.END:
@@ -110,6 +110,7 @@ class ProviderClock:
         await self._unpaid.go_on()
 
     async def hear(self, events: list[InboxEvent]) -> None:
+        await self._changes.apply_due()
         for inbox_event in events:
             event = inbox_event.event
             doubted = self._follower.doubts(event)
@@ -156,6 +157,7 @@ class ProviderClock:
                 ProviderCalls.cancel_subscription, reference, "cancel at the provider"
             )
         if at_period_end:
+            self._changes.let_go()
             state.cancel_at_period_end = True
             desk.emit("subscription.cancel_scheduled")
         else:
@@ -170,6 +172,7 @@ class ProviderClock:
         desk.state.cancel_at_period_end = False
         desk.audit(actor, "resume", {"cancel_at_period_end": True}, {"cancel_at_period_end": False})
         desk.emit("subscription.cancel_unscheduled")
+        await self._changes.hold_again(actor)
 
     async def place_credit(self) -> None:
         await self._changes.place_credit()
@@ -196,6 +199,7 @@ class ProviderClock:
             await desk.commit()
             self._refuse_over()
             pausing.refuse_pause(desk, command, busy=self.busy)
+            await self._changes.make_way(command.actor)
         reference = self._follower.reference()
         if reference is not None and not desk.state.is_held:
             snapshot = await pausing.ask(

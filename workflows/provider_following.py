@@ -13,6 +13,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.signatures.attempts import AttemptResult, ProviderCalls
     from activities.signatures.subscriptions import SubscriptionReference
     from models.events import ProviderEvent
+    from models.later_changes import was_dropped
     from models.outcomes import OutcomeClass
     from models.plan_change import period_line, settle_lines
     from models.settlement import settle
@@ -25,6 +26,7 @@ with workflow.unsafe.imports_passed_through():
     from models.states import InvoiceStatus, SubscriptionEvent, SubscriptionStatus
     from models.subscription import OpenInvoice, ProviderPause
     from workflows import dunning, pausing, trialing
+    from workflows.changing import take_back
     from workflows.collecting import FIRST_INVOICE
     from workflows.desk import Desk, paid_at
     from workflows.options import call_subscription
@@ -163,6 +165,10 @@ class ProviderFollower:
             return "applied"
         if snapshot.is_paused or state.is_held:
             return self._follow_pause(snapshot) or disposition
+        if was_dropped(state.change, snapshot):
+            # There, too: the provider does not make the change that waits.
+            take_back(desk, f"provider:{snapshot.provider}")
+            disposition = "applied"
         if snapshot.cancel_at_period_end != state.cancel_at_period_end:
             # Somebody used the provider's own dashboard or portal.
             state.cancel_at_period_end = snapshot.cancel_at_period_end
@@ -183,12 +189,14 @@ class ProviderFollower:
         return ours != (snapshot.provider, snapshot.provider_subscription_id)
 
     def doubts(self, event: ProviderEvent) -> bool:
-        """Whether the event says another thing about a pause than we know, or that one has ended which
-        another one replaced. It may be from before, or somebody used the provider's own dashboard: only the
-        provider can tell."""
+        """Whether the event says another thing about a pause or a change to come than we know, or that one
+        has ended which another one replaced. It may be from before, or somebody used the provider's own
+        dashboard: only the provider can tell."""
         state = self._desk.state
         if event.subscription is not None:
             if self._was_replaced(event.subscription):
+                return True
+            if was_dropped(state.change, event.subscription):
                 return True
             known = state.is_held or state.cancel_at_period_end
             return event.subscription.is_paused is not known and (
@@ -236,14 +244,19 @@ class ProviderFollower:
 
     async def look(self) -> SubscriptionSnapshot | None:
         """Ask the provider for the whole truth and apply it."""
+        snapshot = await self.read()
+        if snapshot is not None:
+            self.apply_subscription(snapshot)
+        return snapshot
+
+    async def read(self) -> SubscriptionSnapshot | None:
+        """The whole truth, for whoever has to do something before it is applied."""
         reference = self.reference()
         if reference is None:
             return None
-        snapshot = await call_subscription(
+        return await call_subscription(
             ProviderCalls.read_subscription, reference, "look at the provider"
         )
-        self.apply_subscription(snapshot)
-        return snapshot
 
     def ended(self, event: SubscriptionEvent, actor: str) -> None:
         desk, state = self._desk, self._desk.state

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from uuid import UUID
 
-from pydantic import BaseModel
+from pydantic import AwareDatetime, BaseModel
 from temporalio import activity
 
 from activities.signatures.attempts import AttemptRequest, AttemptResult
@@ -24,7 +24,8 @@ class CollectChange(AttemptRequest):
 
 class ChangeProviderSubscription(BaseModel, frozen=True):
     """Make the provider's subscription what `terms` say; repeated until it is. `restart`: a new period
-    begins, paid for already. `credit_minor` is taken off the next renewal."""
+    begins, paid for already. `begins_at`: the provider makes it so by itself when the period ends then.
+    `credit_minor` is taken off the next renewal."""
 
     provider: ProviderName
     change_id: UUID
@@ -32,6 +33,7 @@ class ChangeProviderSubscription(BaseModel, frozen=True):
     provider_customer_id: str
     provider_subscription_id: str
     restart: bool = False
+    begins_at: AwareDatetime | None = None
     credit_minor: int = 0
 
 

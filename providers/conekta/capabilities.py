@@ -50,6 +50,7 @@ CAPABILITIES = Capabilities(
         Capability.ACCEPT_DISPUTE: NO_DISPUTE_ANSWER,
         Capability.CHANGE_PLAN: NO_PLAN_CHANGE,
         Capability.CHANGE_INTERVAL: NO_PLAN_CHANGE,
+        Capability.CHANGE_INTERVAL_LATER: NO_PLAN_CHANGE,
         Capability.PRORATE: NO_PLAN_CHANGE,
         Capability.BROWSER_SETUP: NO_BROWSER_SETUP,
         Capability.FIRST_PAYMENT_IN_BROWSER: NO_PAGE,

@@ -37,6 +37,7 @@ CAPABILITIES = Capabilities(
         Capability.ACCEPT_DISPUTE: NO_DISPUTE_ANSWER,
         Capability.CHANGE_PLAN: NO_PLAN_CHANGE,
         Capability.CHANGE_INTERVAL: NO_PLAN_CHANGE,
+        Capability.CHANGE_INTERVAL_LATER: NO_PLAN_CHANGE,
         Capability.PRORATE: NO_PLAN_CHANGE,
         Capability.CARD_SUBSCRIPTION: NO_SUBSCRIPTIONS,
         Capability.CARD_PAYMENT_METHOD: NO_CARDS,

@@ -53,6 +53,7 @@ from providers.stripe.pauses import Pauses
 from providers.stripe.payment_methods import PaymentMethods
 from providers.stripe.payments import Payments, paid_intent_of
 from providers.stripe.prices import Prices
+from providers.stripe.schedules import Schedules
 
 # What the customer needs to finish a first payment in the browser comes only when asked for.
 WITH_CLIENT_SECRET = ["latest_invoice.confirmation_secret"]
@@ -80,12 +81,13 @@ class StripeProvider(NoBenefits):
         self._v1 = self._client.v1
         self._payments = Payments(self._client)
         self._methods = PaymentMethods(self._client)
-        self._changes = Changes(self._client)
+        self._schedules = Schedules(self._client)
+        self._changes = Changes(self._client, self._schedules)
         self._checkouts = Checkouts(self._client, self._payments)
         self._disputes = Disputes(self._client)
         self._openings = Openings(self._client)
         self._prices = Prices(self._client)
-        self._pauses = Pauses(self._client, self._subscription)
+        self._pauses = Pauses(self._client, self._subscription, self._schedules)
         self._webhook_secrets = tuple(secret for secret in webhook_secrets if secret.strip())
         self._account = account
 
@@ -146,9 +148,11 @@ class StripeProvider(NoBenefits):
         provider_subscription_id: str,
         provider_payment_method_id: str,
     ) -> None:
-        await self._update(
+        updated = await self._update(
             provider_subscription_id, {"default_payment_method": provider_payment_method_id}
         )
+        if updated.holds_change:
+            await self._schedules.charge_with(provider_subscription_id, provider_payment_method_id)
 
     async def ensure_plan(self, draft: PlanDraft, *, replaces: str | None = None) -> str:
         return await self._prices.ensure(draft, replaces)
@@ -207,13 +211,21 @@ class StripeProvider(NoBenefits):
     async def cancel_subscription(
         self, provider_customer_id: str, provider_subscription_id: str, *, at_period_end: bool
     ) -> SubscriptionSnapshot:
-        try:
-            if at_period_end:
-                return await self._update(provider_subscription_id, {"cancel_at_period_end": True})
+        async def at_the_end() -> SubscriptionSnapshot:
+            return await self._update(provider_subscription_id, {"cancel_at_period_end": True})
+
+        async def now() -> None:
             with calling(provider_subscription_id):
                 await self._v1.subscriptions.cancel_async(
                     provider_subscription_id, {"invoice_now": False, "prorate": False}
                 )
+
+        try:
+            if at_period_end:
+                return await self._schedules.making_way(
+                    provider_subscription_id, at_the_end, foreign=True
+                )
+            await self._schedules.making_way(provider_subscription_id, now, foreign=True)
         except ProviderFailure as failure:
             if failure.kind not in GONE:
                 raise

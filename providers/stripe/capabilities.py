@@ -22,6 +22,9 @@ CAPABILITIES = Capabilities(
             "SPEI for MXN; the CLABE stays with the customer and never expires, so the engine keeps the "
             "deadline"
         ),
+        Capability.CHANGE_INTERVAL_LATER: (
+            "by a subscription schedule, which Stripe lets go of after the first period of the new price"
+        ),
         Capability.PAUSE: "Stripe's own pause, without credit for what is left of the period",
         Capability.HOSTED_CHECKOUT: "Stripe Checkout, open for 30 minutes to 24 hours",
     },

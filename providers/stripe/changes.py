@@ -26,13 +26,15 @@ from providers.failures import FailureKind, ProviderFailure
 from providers.stripe import mapping
 from providers.stripe.amounts import to_stripe
 from providers.stripe.calls import calling, keyed, read_back
+from providers.stripe.schedules import Schedules, attached, brings, has_more, is_ours
 
 PENDING_ITEMS_MAX = 100
 
 
 class Changes:
-    def __init__(self, client: stripe.StripeClient) -> None:
+    def __init__(self, client: stripe.StripeClient, schedules: Schedules) -> None:
         self._v1 = client.v1
+        self._schedules = schedules
 
     async def prepare(self, draft: ChangeDraft) -> str:
         """A draft with `auto_advance` off is never finalised, let alone paid, by itself."""
@@ -124,15 +126,26 @@ class Changes:
     async def change(self, change: SubscriptionChange) -> SubscriptionSnapshot:
         """Looks first, so that it may be repeated: a period that has begun is not begun again."""
         found = await self._subscription(change.provider_subscription_id)
-        item = found.items.data[0]
-        wanted = (change.provider_plan_id, change.quantity)
-        if (item.price.id, item.quantity) != wanted:
-            if change.restart:
-                await self._set_pending(change, change.amount_minor, "prepaid")
-            await self._update(change, item.id)
+        if change.begins_at is not None:
+            await self._schedules.hold(found, change)
+        else:
+            await self._make_now(found, change)
         await self._set_pending(change, change.credit_minor, "credit")
         with calling(change.provider_subscription_id):
             return mapping.subscription(await self._subscription(change.provider_subscription_id))
+
+    async def _make_now(self, found: stripe.Subscription, change: SubscriptionChange) -> None:
+        item, schedule = found.items.data[0], attached(found)
+        differs = (item.price.id, item.quantity) != (change.provider_plan_id, change.quantity)
+        if schedule is not None and is_ours(schedule):
+            if differs and not change.restart and brings(schedule, change):
+                return  # Stripe is about to make it: its clock and ours differ by a moment.
+            if differs or has_more(schedule):
+                await self._schedules.release(schedule.id)
+        if differs:
+            if change.restart:
+                await self._set_pending(change, change.amount_minor, "prepaid")
+            await self._update(change, item.id)
 
     async def _update(self, change: SubscriptionChange, item_id: str) -> None:
         params: SubscriptionUpdateParams = {
@@ -182,7 +195,7 @@ class Changes:
     async def _subscription(self, subscription_id: str) -> stripe.Subscription:
         with calling(subscription_id):
             return await self._v1.subscriptions.retrieve_async(
-                subscription_id, {"expand": ["latest_invoice"]}
+                subscription_id, {"expand": ["latest_invoice", "schedule"]}
             )
 
 

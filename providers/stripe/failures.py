@@ -63,7 +63,9 @@ _CLASS_BY_ADVICE = {
     "do_not_try_again": DeclineClass.HARD,
     "try_again_later": DeclineClass.SOFT,
 }
-_WHAT_IS_SOLD = re.compile(r"(line_)?items\[0\]\[price(_data)?\](\[product\])?")
+_WHAT_IS_SOLD = re.compile(
+    r"(phases\[1\]\[items\]|(line_)?items)\[0\]\[price(_data)?\](\[product\])?"
+)
 ACTION_NEEDED_CODES = frozenset(
     {
         "authentication_required",

@@ -13,6 +13,7 @@ from typing import ParamSpec, TypeVar
 
 import stripe
 
+from models.calendar import BillingInterval
 from models.outcomes import (
     ConfirmPayment,
     NextAction,
@@ -57,6 +58,7 @@ _INVOICE_STATUS = {
     "void": ProviderInvoiceStatus.VOID,
     "uncollectible": ProviderInvoiceStatus.UNCOLLECTIBLE,
 }
+_INTERVAL = {"month": BillingInterval.MONTHLY, "year": BillingInterval.YEARLY}
 _PAYMENT_STATUS = {
     "requires_confirmation": PaymentStatus.PREPARED,
     "requires_action": PaymentStatus.PENDING,
@@ -145,7 +147,16 @@ def subscription(found: stripe.Subscription) -> SubscriptionSnapshot:
         is_collectable=found.pause_collection is not None,
         canceled_at=None if found.canceled_at is None else instant(found.canceled_at),
         latest_invoice=invoice(latest) if isinstance(latest, stripe.Invoice) else None,
+        billing_interval=_interval_of(item),
+        holds_change=getattr(found, "schedule", None) is not None,
     )
+
+
+def _interval_of(item: stripe.SubscriptionItem) -> BillingInterval | None:
+    """None for an interval that Abono does not sell."""
+    recurring = getattr(getattr(item, "price", None), "recurring", None)
+    once = getattr(recurring, "interval_count", None) == 1
+    return _INTERVAL.get(str(getattr(recurring, "interval", None))) if once else None
 
 
 @readable

@@ -22,6 +22,7 @@ from models.snapshots import (
 from providers.failures import FailureKind, ProviderFailure
 from providers.stripe import mapping
 from providers.stripe.calls import calling, keyed, read_back
+from providers.stripe.schedules import Schedules
 
 _Read = Callable[[str], Awaitable[SubscriptionSnapshot]]
 
@@ -29,9 +30,10 @@ _Read = Callable[[str], Awaitable[SubscriptionSnapshot]]
 class Pauses:
     """`read` gives a subscription as it is now."""
 
-    def __init__(self, client: stripe.StripeClient, read: _Read) -> None:
+    def __init__(self, client: stripe.StripeClient, read: _Read, schedules: Schedules) -> None:
         self._v1 = client.v1
         self._read = read
+        self._schedules = schedules
 
     async def pause(self, subscription_id: str) -> SubscriptionSnapshot:
         params: SubscriptionPauseParams = {
@@ -39,20 +41,28 @@ class Pauses:
             # By default Stripe credits what is left of the period. Ours is used to its end.
             "bill_for": {"unused_time_from": {"type": "none"}},
         }
-        try:
+
+        async def ask() -> None:
             with calling(subscription_id):
                 await self._v1.subscriptions.pause_async(subscription_id, params)
+
+        try:
+            await self._schedules.making_way(subscription_id, ask)
         except ProviderFailure as failure:
             return await self._unless(failure, subscription_id, paused=True)
         return await read_back(self._read(subscription_id), subscription_id)
 
     async def pause_collection(self, subscription_id: str) -> SubscriptionSnapshot:
         """Without a time at which it ends by itself: somebody pays, or cancels."""
-        try:
+
+        async def ask() -> None:
             with calling(subscription_id):
                 await self._v1.subscriptions.update_async(
                     subscription_id, {"pause_collection": {"behavior": "void"}}
                 )
+
+        try:
+            await self._schedules.making_way(subscription_id, ask)
         except ProviderFailure as failure:
             return await self._unless(failure, subscription_id, paused=True)
         return await read_back(self._read(subscription_id), subscription_id)

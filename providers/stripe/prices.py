@@ -19,7 +19,7 @@ from providers.failures import FailureKind, ProviderFailure
 from providers.stripe.amounts import from_stripe, to_stripe
 from providers.stripe.calls import calling, keyed
 
-_INTERVAL: dict[BillingInterval, Literal["month", "year"]] = {
+INTERVAL: dict[BillingInterval, Literal["month", "year"]] = {
     BillingInterval.MONTHLY: "month",
     BillingInterval.YEARLY: "year",
 }
@@ -98,7 +98,7 @@ def difference(price: stripe.Price, draft: PlanDraft) -> str | None:
     """What the price says, where it is not what the draft says: `249.00 MXN a month`."""
     currency, interval = price.currency.upper(), _interval(price)
     wanted = to_stripe(draft.amount_minor, draft.currency), draft.currency
-    if (price.unit_amount, currency, interval) == (*wanted, _INTERVAL[draft.billing_interval]):
+    if (price.unit_amount, currency, interval) == (*wanted, INTERVAL[draft.billing_interval]):
         return None
     if price.unit_amount is None:
         return "no fixed amount"
@@ -114,7 +114,7 @@ def _interval(price: stripe.Price) -> str | None:
 
 
 def _lookup_key(draft: PlanDraft) -> str:
-    interval = _INTERVAL[draft.billing_interval]
+    interval = INTERVAL[draft.billing_interval]
     return f"{draft.plan_id}:{interval}:{draft.currency}:{draft.amount_minor}"
 
 
@@ -123,7 +123,7 @@ def _params(draft: PlanDraft, lookup_key: str) -> PriceCreateParams:
         "product": draft.plan_id,
         "currency": draft.currency.lower(),
         "unit_amount": to_stripe(draft.amount_minor, draft.currency),
-        "recurring": {"interval": _INTERVAL[draft.billing_interval]},
+        "recurring": {"interval": INTERVAL[draft.billing_interval]},
         "lookup_key": lookup_key,
         "transfer_lookup_key": True,
         "metadata": {"plan_id": draft.plan_id},

@@ -27,6 +27,7 @@ from sandbox.stripe.pauses import Pauses
 from sandbox.stripe.payments import Payments
 from sandbox.stripe.refunds import Refunds
 from sandbox.stripe.refusals import Refusal, server_error_body
+from sandbox.stripe.schedules import Schedules
 from sandbox.stripe.setups import Setups
 from sandbox.stripe.subscriptions import Subscriptions
 from sandbox.stripe.transfers import Transfers
@@ -47,8 +48,11 @@ class StripeSimulator:
         self.vouchers = Vouchers(self.world, self.charging)
         self.transfers = Transfers(self.world, self.charging)
         self.invoices = Invoices(self.world, self.customers, self.charging)
-        self.pauses = Pauses(self.world, self.invoices)
-        self.subscriptions = Subscriptions(self.world, self.customers, self.invoices, self.pauses)
+        self.schedules = Schedules(self.world, self.customers)
+        self.pauses = Pauses(self.world, self.invoices, self.schedules)
+        self.subscriptions = Subscriptions(
+            self.world, self.customers, self.invoices, self.pauses, self.schedules
+        )
         self.items = InvoiceItems(self.world, self.invoices)
         self.payments = Payments(
             self.world,
@@ -182,6 +186,7 @@ class StripeSimulator:
 
     def _billing_rows(self) -> list[tuple[str, str, str, Operation]]:
         s, i, h, items = self.subscriptions, self.invoices, self.pauses, self.items
+        plans = self.schedules
         return [
             ("subscriptions.create", "POST", "/subscriptions", s.create),
             ("subscriptions.list", "GET", "/subscriptions", s.list_subscriptions),
@@ -190,6 +195,13 @@ class StripeSimulator:
             ("subscriptions.cancel", "DELETE", "/subscriptions/{subscription}", s.cancel),
             ("subscriptions.pause", "POST", "/subscriptions/{subscription}/pause", h.pause),
             ("subscriptions.resume", "POST", "/subscriptions/{subscription}/resume", h.resume),
+            ("subscription_schedules.create", "POST", "/subscription_schedules", plans.create),
+            ("subscription_schedules.retrieve", "GET", "/subscription_schedules/{schedule}",
+             plans.retrieve),
+            ("subscription_schedules.update", "POST", "/subscription_schedules/{schedule}",
+             plans.update),
+            ("subscription_schedules.release", "POST", "/subscription_schedules/{schedule}/release",
+             plans.release),
             ("invoices.list", "GET", "/invoices", i.list_invoices),
             ("invoice_payments.list", "GET", "/invoice_payments", i.list_payments),
             ("invoices.retrieve", "GET", "/invoices/{invoice}", i.retrieve),
@@ -201,7 +213,7 @@ class StripeSimulator:
             ("invoiceitems.create", "POST", "/invoiceitems", items.create),
             ("invoiceitems.list", "GET", "/invoiceitems", items.list_items),
             ("invoiceitems.delete", "DELETE", "/invoiceitems/{item}", items.delete),
-        ]
+        ]  # fmt: skip
 
     def _payment_rows(self) -> list[tuple[str, str, str, Operation]]:
         p, r, c, d = self.payments, self.refunds, self.checkout, self.disputes

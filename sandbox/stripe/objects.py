@@ -452,3 +452,71 @@ def refund(now: int, charge_object: Object, amount: int, **fields: Any) -> Objec
         "transfer_reversal": None,
         **fields,
     }
+
+
+def subscription_schedule(now: int, **fields: Any) -> Object:
+    return {
+        "id": new_id("sub_sched_1"),
+        "object": "subscription_schedule",
+        "application": None,
+        "billing_mode": {"type": "flexible", "flexible": {"proration_discounts": "itemized"}},
+        "canceled_at": None,
+        "completed_at": None,
+        "created": now,
+        "customer_account": None,
+        "default_settings": {
+            "application_fee_percent": None,
+            "automatic_tax": {"disabled_reason": None, "enabled": False, "liability": None},
+            "billing_cycle_anchor": "automatic",
+            "billing_thresholds": None,
+            "collection_method": "charge_automatically",
+            "default_payment_method": None,
+            "description": None,
+            "invoice_settings": {
+                "account_tax_ids": None,
+                "days_until_due": None,
+                "issuer": {"type": "self"},
+            },
+            "on_behalf_of": None,
+            "transfer_data": None,
+        },
+        "end_behavior": "release",
+        "livemode": False,
+        "metadata": {},
+        "released_at": None,
+        "released_subscription": None,
+        "status": "active",
+        "test_clock": None,
+        **fields,
+    }
+
+
+def schedule_phase(**fields: Any) -> Object:
+    return {
+        "add_invoice_items": [],
+        "application_fee_percent": None,
+        "billing_cycle_anchor": None,
+        "billing_thresholds": None,
+        "collection_method": None,
+        "default_payment_method": None,
+        "default_tax_rates": [],
+        "description": None,
+        "discounts": [],
+        "invoice_settings": None,
+        "metadata": {},
+        "on_behalf_of": None,
+        "transfer_data": None,
+        "trial_end": None,
+        **fields,
+    }
+
+
+def schedule_item(price_id: str, quantity: int) -> Object:
+    return {
+        "billing_thresholds": None,
+        "discounts": [],
+        "metadata": {},
+        "price": price_id,
+        "quantity": quantity,
+        "tax_rates": [],
+    }

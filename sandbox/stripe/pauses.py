@@ -14,21 +14,24 @@ from sandbox.stripe.forms import Params, mapping, only, optional_text
 from sandbox.stripe.invoices import Invoices
 from sandbox.stripe.periods import boundary
 from sandbox.stripe.refusals import Refusal
+from sandbox.stripe.schedules import Schedules
 from sandbox.stripe.world import Object, World
 
 RESUMPTION_SECONDS = 23 * 3600
 
 
 class Pauses:
-    def __init__(self, world: World, invoices: Invoices) -> None:
+    def __init__(self, world: World, invoices: Invoices, schedules: Schedules) -> None:
         self.world = world
         self.invoices = invoices
+        self.schedules = schedules
 
     def pause(self, params: Params, call: Call, subscription: str) -> Object:
         only(params, "type", "bill_for", "invoicing_behavior")
         found = self.world.get("subscriptions", subscription, "id")
         if found["status"] != "active":
             raise Refusal(400, f"You cannot pause a subscription that is {found['status']}.")
+        self.schedules.refuse_if_attached(found, "pausing it")
         bill_for = mapping(params, "bill_for")
         if mapping(bill_for, "unused_time_from").get("type") != "none":
             raise Refusal(400, "The sandbox gives no credit for unused time.", param="bill_for")

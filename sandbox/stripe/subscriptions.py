@@ -20,6 +20,7 @@ from sandbox.stripe.invoices import FORCED_DECLINE_CODE, Invoices, card_refusal
 from sandbox.stripe.pauses import Pauses
 from sandbox.stripe.periods import boundary
 from sandbox.stripe.refusals import Refusal
+from sandbox.stripe.schedules import Schedules
 from sandbox.stripe.world import Object, World
 
 # Stripe gives up on a first payment that nobody made after 23 hours.
@@ -35,12 +36,18 @@ BEHAVIORS = {
 
 class Subscriptions:
     def __init__(
-        self, world: World, customers: Customers, invoices: Invoices, pauses: Pauses
+        self,
+        world: World,
+        customers: Customers,
+        invoices: Invoices,
+        pauses: Pauses,
+        schedules: Schedules,
     ) -> None:
         self.world = world
         self.customers = customers
         self.invoices = invoices
         self.pauses = pauses
+        self.schedules = schedules
 
     # What the API offers.
 
@@ -100,6 +107,7 @@ class Subscriptions:
                 400,
                 "A canceled subscription can only update its cancellation_details and metadata.",
             )
+        self._refuse_under_schedule(found, params)
         previous: Object = {}
         method = optional_text(params, "default_payment_method")
         if method is not None:
@@ -116,6 +124,15 @@ class Subscriptions:
             self._change_item(found, params, previous)
         self.world.emit("customer.subscription.updated", found, previous)
         return found
+
+    def _refuse_under_schedule(self, subscription: Object, params: Params) -> None:
+        for name, what in (
+            ("cancel_at_period_end", "updating any cancelation behavior"),
+            ("items", "changing what it sells (in the sandbox)"),
+            ("pause_collection", "pausing its collection (in the sandbox)"),
+        ):
+            if name in params:
+                self.schedules.refuse_if_attached(subscription, what)
 
     def _change_item(self, subscription: Object, params: Params, previous: Object) -> None:
         """Another price or quantity. Another interval, or the anchor set to now, begins a new period,
@@ -222,8 +239,10 @@ class Subscriptions:
             self._end(subscription, "cancellation_requested")
             return
         item = subscription["items"]["data"][0]
-        recurring = item["price"]["recurring"]
         start = item["current_period_end"]
+        if self.schedules.enter_phase(subscription, start):
+            subscription.update(billing_cycle_anchor=start, _boundaries=0)
+        recurring = item["price"]["recurring"]
         subscription["_boundaries"] += 1
         end = boundary(
             subscription["billing_cycle_anchor"],
@@ -276,6 +295,7 @@ class Subscriptions:
             ended_at=now,
         )
         subscription["cancellation_details"]["reason"] = reason
+        self.schedules.end_with(subscription)
         # Stripe stops collecting, but an invoice that is open stays open and can still be paid.
         self.world.get("invoices", subscription["latest_invoice"])["auto_advance"] = False
         self.world.emit("customer.subscription.deleted", subscription)

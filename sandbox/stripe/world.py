@@ -24,6 +24,7 @@ COLLECTION_BY_PREFIX = {
     "pm": "payment_methods",
     "price": "prices",
     "sub": "subscriptions",
+    "sub_sched": "subscription_schedules",
     "in": "invoices",
     "pi": "payment_intents",
     "seti": "setup_intents",
@@ -77,7 +78,10 @@ class World:
         return found
 
     def by_id(self, object_id: str) -> Object | None:
-        collection = COLLECTION_BY_PREFIX.get(object_id.split("_", 1)[0])
+        prefix = object_id.rsplit("_", 1)[0]
+        collection = COLLECTION_BY_PREFIX.get(prefix) or COLLECTION_BY_PREFIX.get(
+            object_id.split("_", 1)[0]
+        )
         return self.all(collection).get(object_id) if collection else None
 
     def emit(self, event_type: str, entity: Object, previous: Object | None = None) -> None:

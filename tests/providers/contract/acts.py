@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from models.calendar import BillingInterval
@@ -166,16 +167,20 @@ def change_plan(
     plan_id: str = PRODUCT,
     *,
     restart: bool = False,
+    begins_at: datetime | None = None,
 ) -> Ask:
+    anew = restart or begins_at is not None
     change = SubscriptionChange(
         change_id=bench.new_id(),
         provider_customer_id=customer_id,
         provider_subscription_id=subscription_id,
         provider_plan_id=plan_id,
+        billing_interval=BillingInterval.YEARLY if anew else BillingInterval.MONTHLY,
         amount_minor=CHANGED_MINOR * 2,
         quantity=2,
         currency=bench.profile.currency,
         restart=restart,
+        begins_at=begins_at,
         credit_minor=700,
     )
     return lambda provider, _retry: provider.change_subscription(change)
@@ -183,6 +188,10 @@ def change_plan(
 
 def change_interval(bench: Bench) -> Ask:
     return change_plan(bench, restart=True)
+
+
+def change_interval_later(bench: Bench) -> Ask:
+    return change_plan(bench, begins_at=datetime.now(UTC).replace(microsecond=0))
 
 
 def prepare_payment(instrument: Instrument) -> Callable[[Bench], Ask]:
@@ -342,12 +351,22 @@ async def staged_change_plan(bench: Bench) -> Ask:
     return change_plan(bench, *ids, await bench.provider.ensure_plan(plan))
 
 
+async def yearly_plan(bench: Bench) -> str:
+    yearly = {"amount_minor": CHANGED_MINOR, "billing_interval": BillingInterval.YEARLY}
+    return await bench.provider.ensure_plan(bench.plan_draft().model_copy(update=yearly))
+
+
 async def staged_change_interval(bench: Bench) -> Ask:
     running = await bench.subscribed()
-    yearly = {"amount_minor": CHANGED_MINOR, "billing_interval": BillingInterval.YEARLY}
-    plan = bench.plan_draft().model_copy(update=yearly)
     ids = (running.provider_customer_id, running.provider_subscription_id)
-    return change_plan(bench, *ids, await bench.provider.ensure_plan(plan), restart=True)
+    return change_plan(bench, *ids, await yearly_plan(bench), restart=True)
+
+
+async def staged_change_interval_later(bench: Bench) -> Ask:
+    running = await bench.subscribed()
+    ids = (running.provider_customer_id, running.provider_subscription_id)
+    end = running.current_period_end
+    return change_plan(bench, *ids, await yearly_plan(bench), begins_at=end)
 
 
 def staged_prepare_payment(instrument: Instrument) -> Callable[[Bench], Awaitable[Ask]]:
@@ -436,6 +455,8 @@ ACTS = (
     Act("change_plan", "change_subscription", C.CHANGE_PLAN, staged_change_plan, change_plan),
     Act("change_interval", "change_subscription", C.CHANGE_INTERVAL, staged_change_interval,
         change_interval),
+    Act("change_interval_later", "change_subscription", C.CHANGE_INTERVAL_LATER,
+        staged_change_interval_later, change_interval_later),
     Act("prepare_voucher", "prepare_payment", C.CASH_VOUCHER,
         staged_prepare_payment(OXXO), prepare_payment(OXXO)),
     Act("commit_voucher", "commit_payment", C.CASH_VOUCHER,

@@ -80,6 +80,9 @@ STRIPE = Profile(
         "cancel_invoice": Operation("invoices.void"),
         "change_plan": Operation("subscriptions.update"),
         "change_interval": Operation("subscriptions.update"),
+        "change_interval_later": Operation(
+            "subscription_schedules.create", "subscription_schedules"
+        ),
         "prepare_voucher": Operation("payment_intents.create", "payment_intents"),
         "commit_voucher": Operation("payment_intents.confirm"),
         "cancel_voucher": Operation("payment_intents.cancel"),
