@@ -45,10 +45,7 @@ class InvoiceItems:
             metadata=mapping(params, "metadata"),
             parent={
                 "type": "subscription_details",
-                "subscription_details": {
-                    "subscription": subscription["id"],
-                    "subscription_item": None,
-                },
+                "subscription_details": {"subscription": subscription["id"]},
             },
         )
         self.world.put("invoiceitems", made)

@@ -227,6 +227,7 @@ def invoice_item(now: int, amount: int, currency: str, **fields: Any) -> Object:
         "pricing": None,
         "proration": False,
         "quantity": 1,
+        "quantity_decimal": "1",
         "tax_rates": [],
         "test_clock": None,
         **fields,
