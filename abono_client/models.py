@@ -886,6 +886,7 @@ class ProviderView(BaseModel):
             "first_payment_in_browser",
             "change_plan",
             "change_interval",
+            "change_interval_later",
             "prorate",
             "cash_voucher",
             "bank_transfer",
