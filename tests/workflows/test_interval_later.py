@@ -56,9 +56,9 @@ async def told(world: World, terms: SubscriptionTerms) -> list[str]:
 
 
 def lose(world: World, *operations: str) -> None:
-    """One answer of each whose call was made, and one call that was not."""
+    """One call of each that is not made, and then one that is made and not answered."""
     for operation in operations:
-        for mode in (FaultMode.APPLIED_THEN_ERROR, FaultMode.ERROR):
+        for mode in (FaultMode.ERROR, FaultMode.APPLIED_THEN_ERROR):
             world.core.faults.add(Fault(provider="stripe", operation=operation, mode=mode, count=1))
 
 
