@@ -17,7 +17,8 @@ from typing import TypeVar, cast
 import stripe
 from stripe.params import SubscriptionScheduleUpdateParams
 
-from providers.protocol import FailureKind, ProviderFailure, SubscriptionChange
+from providers.drafts import SubscriptionChange
+from providers.failures import FailureKind, ProviderFailure
 from providers.stripe import mapping
 from providers.stripe.calls import calling, keyed
 from providers.stripe.prices import INTERVAL

@@ -11,7 +11,8 @@ import pytest
 from models.calendar import BillingInterval
 from models.snapshots import ProviderSubscriptionStatus as Status
 from models.snapshots import SubscriptionSnapshot
-from providers.protocol import FailureKind, PlanDraft, ProviderFailure, SubscriptionChange
+from providers.drafts import PlanDraft, SubscriptionChange
+from providers.failures import FailureKind, ProviderFailure
 from tests.providers.stripe.conftest import API_KEY, Stage
 
 MONTHLY_MINOR, YEARLY_MINOR = 19_900, 190_000
