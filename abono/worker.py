@@ -18,12 +18,12 @@ from sqlalchemy import text
 from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import Interceptor, PollerBehaviorAutoscaling, Replayer, Worker
-from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from abono.schedules import ensure_reconcile_schedules
 from abono.settings import Settings
 from abono.wiring import begin_tracing, build_providers, call_rates, connect_temporal
 from abono.worker_metrics import call_metrics, metrics_runtime
+from abono.workflow_runner import workflow_runner
 from activities.benefits import BenefitActivities
 from activities.credit import CreditActivities
 from activities.disputes import DisputeActivities
@@ -66,9 +66,6 @@ WORKFLOWS: Sequence[type] = (
     RefundWorkflow,
     ReconcileWorkflow,
 )
-# Our packages are pure where workflows import them; importing them anew for each workflow would cost
-# eleven times the CPU and fifty times the memory.
-PASSED_THROUGH = ("activities", "models", "workflows", "pydantic", "temporalio", "tzdata")
 # Long enough for an attempt in flight to hear its provider's answer.
 GRACEFUL_SHUTDOWN = timedelta(seconds=15)
 # The SDK's own number; an evicted workflow costs a replay of a short history and nothing else.
@@ -78,12 +75,6 @@ CACHED_WORKFLOWS_MAX = 1000
 STICKY_TIMEOUT = timedelta(seconds=5)
 # The file tells whoever started this process that it polls.
 READY_FILE = Path("run") / "worker.ready"
-
-
-def workflow_runner() -> SandboxedWorkflowRunner:
-    return SandboxedWorkflowRunner(
-        restrictions=SandboxRestrictions.default.with_passthrough_modules(*PASSED_THROUGH)
-    )
 
 
 def make_replayer(interceptors: Sequence[Interceptor] = ()) -> Replayer:

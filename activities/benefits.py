@@ -115,14 +115,14 @@ class BenefitActivities(BenefitCalls):
                 FailureKind.NOT_FOUND, "the provider does not know the benefit", code="no_grant"
             )
         again = activity.info().attempt > 1
-        organization = await self._customers.organization(
-            change.application_id, change.organization_id
+        customer = await self._customers.find(
+            provider, change.application_id, change.organization_id
         )
         draft = GrantDraft(
             grant_id=str(change.change_id),
             organization_id=str(change.organization_id),
             provider_customer_id=await self._customers.ensure(
-                provider, organization, retry=again, at=server_time()
+                provider, customer, retry=again, at=server_time()
             ),
             provider_benefit_id=await self._shop.ensure_benefit(provider, benefit, again),
         )

@@ -4,9 +4,10 @@ ever travels through a workflow's history."""
 from __future__ import annotations
 
 from datetime import datetime
+from typing import NamedTuple
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import and_, select
 from sqlalchemy.dialects.postgresql import insert
 
 from models.storage.engine import Sessions
@@ -21,37 +22,71 @@ from providers.drafts import CustomerDraft
 from providers.protocol import PaymentProvider
 
 
+class Customer(NamedTuple):
+    """An organization, and what a provider calls it and the stored instrument that was asked for; None
+    for what it does not know."""
+
+    organization: Organization
+    provider_customer_id: str | None
+    provider_payment_method_id: str | None
+
+
 class Customers:
     """Every query names the application: an id from elsewhere finds nothing."""
 
     def __init__(self, sessions: Sessions) -> None:
         self._sessions = sessions
 
-    async def organization(self, application_id: UUID, organization_id: UUID) -> Organization:
-        async with self._sessions() as session:
-            found = await session.scalars(
-                select(Organization).where(
-                    Organization.id == organization_id,
-                    Organization.application_id == application_id,
-                )
+    async def find(
+        self,
+        provider: PaymentProvider,
+        application_id: UUID,
+        organization_id: UUID,
+        payment_method_id: UUID | None = None,
+    ) -> Customer:
+        """In one look, as each try at collecting money begins with it."""
+        known_as, method = ProviderCustomer, PaymentMethod
+        statement = (
+            select(
+                Organization,
+                known_as.provider_customer_id,
+                method.provider_payment_method_id,
             )
-            return found.one()
+            .outerjoin(
+                known_as,
+                and_(
+                    known_as.application_id == Organization.application_id,
+                    known_as.organization_id == Organization.id,
+                    known_as.provider == provider.name,
+                    known_as.account == provider.account,
+                ),
+            )
+            .outerjoin(
+                method,
+                and_(
+                    method.id == payment_method_id,
+                    method.application_id == Organization.application_id,
+                    method.organization_id == Organization.id,
+                    method.provider == provider.name,
+                    method.account == provider.account,
+                    method.status == "active",
+                ),
+            )
+            .where(
+                Organization.id == organization_id,
+                Organization.application_id == application_id,
+            )
+        )
+        async with self._sessions() as session:
+            return Customer(*(await session.execute(statement)).one())
 
     async def ensure(
-        self, provider: PaymentProvider, organization: Organization, *, retry: bool, at: datetime
+        self, provider: PaymentProvider, customer: Customer, *, retry: bool, at: datetime
     ) -> str:
         """The provider's customer id, made on first use. Raises ProviderFailure."""
-        async with self._sessions() as session:
-            known = await session.scalar(
-                select(ProviderCustomer.provider_customer_id).where(
-                    ProviderCustomer.application_id == organization.application_id,
-                    ProviderCustomer.organization_id == organization.id,
-                    ProviderCustomer.provider == provider.name,
-                    ProviderCustomer.account == provider.account,
-                )
-            )
-        if known is not None:
-            return known
+        if customer.provider_customer_id is not None:
+            return customer.provider_customer_id
+        organization = customer.organization
         made = await provider.ensure_customer(
             CustomerDraft(
                 organization_id=str(organization.id),

@@ -253,7 +253,8 @@ async def _announce(session: AsyncSession, record: DisputeRecord, row: Dispute, 
         session,
         [OutboundProjection(id=new_id(), type=type_, data=data)],
         application_id=row.application_id,
-        **whose,
+        subscription_id=row.subscription_id,
+        purchase_id=row.purchase_id,
         at=record.at,
     )
     session.add(

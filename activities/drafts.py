@@ -18,16 +18,15 @@ class Drafts:
         self, provider: PaymentProvider, request: IssuePayment, retry: bool
     ) -> PaymentDraft:
         terms = request.terms
-        organization = await self._customers.organization(
-            terms.application_id, terms.organization_id
-        )
+        customer = await self._customers.find(provider, terms.application_id, terms.organization_id)
+        organization = customer.organization
         return PaymentDraft(
             attempt_id=str(request.attempt_id),
             subscription_id=str(terms.subscription_id) if terms.subscription_id else None,
             invoice_id=str(request.invoice.id),
             organization_id=str(terms.organization_id),
             provider_customer_id=await self._customers.ensure(
-                provider, organization, retry=retry, at=request.started_at
+                provider, customer, retry=retry, at=request.started_at
             ),
             customer_name=organization.name,
             customer_email=organization.email,
@@ -47,8 +46,8 @@ class Drafts:
         retry: bool,
     ) -> SubscriptionDraft:
         terms = request.terms
-        organization = await self._customers.organization(
-            terms.application_id, terms.organization_id
+        customer = await self._customers.find(
+            provider, terms.application_id, terms.organization_id, request.payment_method_id
         )
         return SubscriptionDraft(
             subscription_id=str(terms.subscription_id),
@@ -56,7 +55,7 @@ class Drafts:
             invoice_id=str(request.invoice.id),
             attempt_id=str(request.attempt_id),
             provider_customer_id=await self._customers.ensure(
-                provider, organization, retry=retry, at=request.started_at
+                provider, customer, retry=retry, at=request.started_at
             ),
             provider_plan_id=plan_id,
             plan_name=terms.plan_name,
@@ -64,8 +63,6 @@ class Drafts:
             amount_minor=terms.amount_minor,
             quantity=terms.quantity,
             currency=terms.currency,
-            provider_payment_method_id=await self._customers.payment_method(
-                provider, terms, request.payment_method_id
-            ),
+            provider_payment_method_id=customer.provider_payment_method_id,
             trial_end=request.trial_end,
         )

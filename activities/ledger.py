@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import func, select, update
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.dialects.postgresql import Insert, insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from activities.outbox import tell_about
@@ -44,28 +44,9 @@ class Ledger:
         The partial unique index lets one open attempt per invoice through (invariant 1), whoever
         asks and however many workers run.
         """
-        async with self._sessions.begin() as session:
-            await upsert_invoice(session, request.terms, request.invoice, self._account)
-            inserted = await session.scalar(
-                insert(ChargeAttempt)
-                .values(
-                    id=request.attempt_id,
-                    application_id=request.terms.application_id,
-                    subscription_id=request.terms.subscription_id,
-                    purchase_id=request.terms.purchase_id,
-                    invoice_id=request.invoice.id,
-                    provider=request.provider,
-                    account=self._account,
-                    instrument=request.terms.instrument,
-                    amount_minor=request.invoice.amount_minor - request.invoice.amount_paid_minor,
-                    currency=request.invoice.currency,
-                    outcome=OutcomeClass.UNKNOWN,
-                    started_at=request.started_at,
-                )
-                .on_conflict_do_nothing()
-                .returning(ChargeAttempt.id)
-            )
-            if inserted is not None:
+        reminds = isinstance(request, IssuePayment) and request.remind_at is not None
+        async with self._sessions.begin() if reminds else self._sessions() as session:
+            if await session.scalar(self._insert(request)) is not None:
                 await _remind_later(session, request)
                 return Beginning(fresh=True)
             known = await self._find(session, request.attempt_id)
@@ -78,6 +59,30 @@ class Ledger:
             reason=known.reason,
         )
 
+    def _insert(self, request: AttemptRequest) -> Any:
+        """The attempt and, unless it is there, its invoice: one statement, so both or neither."""
+        invoice = new_invoice(request.terms, request.invoice, self._account)
+        return (
+            insert(ChargeAttempt)
+            .values(
+                id=request.attempt_id,
+                application_id=request.terms.application_id,
+                subscription_id=request.terms.subscription_id,
+                purchase_id=request.terms.purchase_id,
+                invoice_id=request.invoice.id,
+                provider=request.provider,
+                account=self._account,
+                instrument=request.terms.instrument,
+                amount_minor=request.invoice.amount_minor - request.invoice.amount_paid_minor,
+                currency=request.invoice.currency,
+                outcome=OutcomeClass.UNKNOWN,
+                started_at=request.started_at,
+            )
+            .on_conflict_do_nothing()
+            .returning(ChargeAttempt.id)
+            .add_cte(invoice.cte("invoice"))
+        )
+
     async def find(self, attempt_id: UUID) -> ChargeAttempt | None:
         async with self._sessions() as session:
             return await self._find(session, attempt_id)
@@ -88,7 +93,7 @@ class Ledger:
         Only one run may name it, and only while nobody has settled the attempt: the others get False
         and must not commit anything.
         """
-        async with self._sessions.begin() as session:
+        async with self._sessions() as session:
             named = await session.scalar(
                 update(ChargeAttempt)
                 .where(
@@ -109,7 +114,7 @@ class Ledger:
             outcome for outcome in OPEN_OUTCOMES if result.outcome in OUTCOME_TRANSITIONS[outcome]
         ]
         issued = result.outcome is OutcomeClass.PENDING and result.payment is not None
-        async with self._sessions.begin() as session:
+        async with self._sessions.begin() if issued else self._sessions() as session:
             if issued:
                 await _lock_subscription(session, result.attempt_id)
             written = await session.execute(
@@ -168,11 +173,9 @@ async def _remind_later(session: AsyncSession, request: AttemptRequest) -> None:
         )
 
 
-async def upsert_invoice(
-    session: AsyncSession, terms: Terms, invoice: InvoiceProjection, account: str
-) -> None:
-    """Make sure that the invoice exists; one that does is left alone."""
-    await session.execute(
+def new_invoice(terms: Terms, invoice: InvoiceProjection, account: str) -> Insert:
+    """Makes sure that the invoice exists; one that does is left alone."""
+    return (
         insert(Invoice)
         .values(
             **invoice_values(invoice),

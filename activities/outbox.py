@@ -28,19 +28,18 @@ async def tell(
     subscription_id: UUID | None = None,
     purchase_id: UUID | None = None,
     at: datetime,
+    locked: bool = False,
 ) -> None:
-    """Append the events; one whose id is there already is left as it is."""
+    """Append the events; one whose id is there already is left as it is. `locked`: this transaction has
+    written the row of the subscription or purchase, and so has its lock."""
     if not events:
         return
-    known = set(
-        await session.scalars(
-            select(OutboundEvent.id).where(OutboundEvent.id.in_([event.id for event in events]))
-        )
-    )
+    if not locked:
+        await _lock(session, subscription_id, purchase_id)
+    last, known = await _told(session, events, subscription_id, purchase_id)
     new = [event for event in events if event.id not in known]
     if not new:
         return
-    last = await _last_sequence(session, subscription_id, purchase_id)
     rows = [
         {
             **event.model_dump(),
@@ -78,17 +77,33 @@ async def tell_about(
     await tell(session, [event], application_id=row.application_id, subscription_id=row.id, at=at)
 
 
-async def _last_sequence(
+async def _lock(
     session: AsyncSession, subscription_id: UUID | None, purchase_id: UUID | None
-) -> int:
-    """The highest number so far; nobody else can give the next one until this transaction ends."""
+) -> None:
+    """Nobody else can give the next number until this transaction ends."""
     if subscription_id is not None:
         owner = select(Subscription.id).where(Subscription.id == subscription_id)
-        theirs = OutboundEvent.subscription_id == subscription_id
     else:
         owner = select(Purchase.id).where(Purchase.id == purchase_id)
-        theirs = OutboundEvent.purchase_id == purchase_id
     # No key update: rows that refer to it may be inserted meanwhile.
     await session.execute(owner.with_for_update(key_share=True))
-    last = await session.scalar(select(func.max(OutboundEvent.sequence)).where(theirs))
-    return last or 0
+
+
+async def _told(
+    session: AsyncSession,
+    events: Sequence[OutboundProjection],
+    subscription_id: UUID | None,
+    purchase_id: UUID | None,
+) -> tuple[int, set[UUID]]:
+    """The highest number so far, and which of the events are there. Not in the statement that takes the
+    lock: while that waits, it would still see what was there before."""
+    if subscription_id is not None:
+        theirs = OutboundEvent.subscription_id == subscription_id
+    else:
+        theirs = OutboundEvent.purchase_id == purchase_id
+    last = select(func.coalesce(func.max(OutboundEvent.sequence), 0)).where(theirs)
+    known = select(func.array_agg(OutboundEvent.id)).where(
+        OutboundEvent.id.in_([event.id for event in events])
+    )
+    found = (await session.execute(select(last.scalar_subquery(), known.scalar_subquery()))).one()
+    return found[0], set(found[1] or ())

@@ -156,11 +156,11 @@ class PaymentMethodActivities(PaymentMethodCalls):
     async def _attach(
         self, provider: PaymentProvider, request: AddPaymentMethodInput, row: PaymentMethod
     ) -> PaymentMethodSnapshot:
-        organization = await self._customers.organization(
-            request.application_id, request.organization_id
+        customer = await self._customers.find(
+            provider, request.application_id, request.organization_id
         )
         customer_id = await self._customers.ensure(
-            provider, organization, retry=activity.info().attempt > 1, at=server_time()
+            provider, customer, retry=activity.info().attempt > 1, at=server_time()
         )
         return await provider.attach_payment_method(
             AttachPaymentMethod(

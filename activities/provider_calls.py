@@ -38,7 +38,7 @@ from models.purchase import PurchaseTerms
 from models.redaction import hide_payment, hide_subscription
 from models.snapshots import PaymentSnapshot, SubscriptionSnapshot
 from models.storage.engine import Sessions
-from providers.drafts import PreparedSubscription
+from providers.drafts import PaymentDraft, PreparedSubscription, SubscriptionDraft
 from providers.failures import FailureKind, ProviderFailure
 from providers.protocol import PaymentProvider
 from providers.registry import ProviderRegistry
@@ -66,14 +66,14 @@ class ProviderActivities(ProviderCalls):
         if isinstance(request.terms, PurchaseTerms):
             return await self._open_page(request, request.terms)
 
+        drafts: list[PaymentDraft] = []
+
         async def prepare(provider: PaymentProvider, retry: bool) -> str:
-            return await provider.prepare_payment(
-                await self._drafts.payment(provider, request, retry), retry=retry
-            )
+            drafts.append(await self._drafts.payment(provider, request, retry))
+            return await provider.prepare_payment(drafts[-1], retry=retry)
 
         async def commit(provider: PaymentProvider, object_id: str) -> AttemptResult:
-            draft = await self._drafts.payment(provider, request, retry=True)
-            snapshot = await provider.commit_payment(draft, object_id)
+            snapshot = await provider.commit_payment(drafts[-1], object_id)
             return results.of_payment(request.attempt_id, snapshot)
 
         return await self.attempt(request, prepare, commit)
@@ -94,9 +94,12 @@ class ProviderActivities(ProviderCalls):
 
     @activity.defn(name="open_provider_subscription")
     async def open_provider_subscription(self, request: OpenProviderSubscription) -> AttemptResult:
+        drafts: list[SubscriptionDraft] = []
+
         async def prepare(provider: PaymentProvider, retry: bool) -> str:
             async def make(plan_id: str) -> str:
                 draft = await self._drafts.subscription(provider, request, plan_id, retry)
+                drafts.append(draft)
                 prepared = await provider.prepare_subscription(draft, retry=retry)
                 return results.SubscriptionIds(
                     draft.provider_customer_id,
@@ -107,9 +110,7 @@ class ProviderActivities(ProviderCalls):
             return await self._plans.using(provider, request.terms, make)
 
         async def commit(provider: PaymentProvider, packed: str) -> AttemptResult:
-            plan_id = await self._plans.ensure(provider, request.terms)
-            draft = await self._drafts.subscription(provider, request, plan_id, retry=True)
-            ids = results.SubscriptionIds.unpack(packed)
+            draft, ids = drafts[-1], results.SubscriptionIds.unpack(packed)
             prepared = PreparedSubscription(
                 provider_subscription_id=ids.provider_subscription_id,
                 provider_invoice_id=ids.provider_invoice_id,

@@ -219,7 +219,8 @@ async def _write_ledgers(session: AsyncSession, batch: ChangeBatch) -> None:
     for entry in batch.audit:
         values = {**entry.model_dump(), **owner, "version": batch.version}
         await _insert_new(session, AuditEntry, {**values, "at": batch.recorded_at})
-    await tell(session, batch.outbound, **owner, at=batch.recorded_at)
+    # Its row was written first, so it is locked.
+    await tell(session, batch.outbound, **owner, at=batch.recorded_at, locked=True)
     for reminder in batch.reminders:
         await schedule_reminder(
             session,

@@ -28,9 +28,7 @@ class Shop:
         self, provider: PaymentProvider, request: IssuePayment, terms: PurchaseTerms, retry: bool
     ) -> CheckoutDraft:
         """Everything that the page needs, made at the provider on first use. Raises ProviderFailure."""
-        organization = await self._customers.organization(
-            terms.application_id, terms.organization_id
-        )
+        customer = await self._customers.find(provider, terms.application_id, terms.organization_id)
         async with self._sessions() as session:
             opening = await session.scalar(
                 select(Purchase.opening).where(
@@ -44,7 +42,7 @@ class Shop:
             organization_id=str(terms.organization_id),
             purchase_id=str(terms.purchase_id),
             provider_customer_id=await self._customers.ensure(
-                provider, organization, retry=retry, at=request.started_at
+                provider, customer, retry=retry, at=request.started_at
             ),
             provider_product_id=await self._ensure_product(provider, terms, retry),
             description=terms.description,

@@ -55,12 +55,14 @@ _HAND_OUT = text(
         SELECT endpoint_id, event_id, application_id, lane, sequence, 'pending', now() FROM wanted
         ON CONFLICT DO NOTHING
         RETURNING endpoint_id, lane
+    ), lanes AS (
+        INSERT INTO webhook_lanes AS known (endpoint_id, lane, due_at)
+        SELECT DISTINCT endpoint_id, lane, now() FROM handed ORDER BY endpoint_id, lane
+        ON CONFLICT (endpoint_id, lane) DO UPDATE SET due_at = known.due_at
     )
-    INSERT INTO webhook_lanes AS known (endpoint_id, lane, due_at)
-    SELECT DISTINCT endpoint_id, lane, now() FROM handed ORDER BY endpoint_id, lane
-    ON CONFLICT (endpoint_id, lane) DO UPDATE SET due_at = known.due_at
+    SELECT pg_notify(:channel, '') WHERE EXISTS (SELECT FROM handed)
     """  # noqa: S608 - put together from constants.
-).bindparams(bindparam("event_ids", type_=ARRAY(Uuid)))
+).bindparams(bindparam("event_ids", type_=ARRAY(Uuid)), channel=OUTBOUND_CHANNEL)
 
 # Again is also: at once, with all patience. What is being sent at this moment is left to its sender.
 _QUEUE_AGAIN = text(
@@ -117,9 +119,9 @@ class Choice:
 
 
 async def hand_out(session: AsyncSession, event_ids: Sequence[UUID]) -> None:
-    """Queue events, just written in this transaction, for every endpoint that wants them."""
+    """Queue events, just written in this transaction, for every endpoint that wants them; with one that
+    does, whoever delivers is woken."""
     await session.execute(_HAND_OUT, {"event_ids": list(event_ids)})
-    await ring(session)
 
 
 async def queue_again(session: AsyncSession, endpoint_id: UUID, choice: Choice) -> list[UUID]:

@@ -67,7 +67,7 @@ class ApiContext:
     @property
     def engine(self) -> AsyncEngine:
         """The pool behind `sessions`, for the statements that need no session."""
-        return cast(AsyncEngine, self.sessions.kw["bind"])
+        return self.sessions.engine
 
     @property
     def commands(self) -> Commands:

@@ -225,7 +225,7 @@ class _Claim:
     async def _finish(self, result: Answer | None) -> None:
         """The caller gets its answer even when it cannot be stored: the lease runs out by itself."""
         try:
-            async with self.context.sessions.begin() as session:
+            async with self.context.sessions() as session:
                 await self._store(session, result)
         except Exception as error:
             log_unexpected("idempotency record not stored", error)

@@ -44,4 +44,3 @@ class KeyUses:
         self._noted_seconds[key.id] = moment
         used = update(ApiKey).where(ApiKey.id == key.id).values(last_used_at=func.now())
         await session.execute(used.execution_options(synchronize_session=False))
-        await session.commit()

@@ -77,7 +77,7 @@ class LedgerMetrics(Collector):
             if started < self._next_seconds:
                 return
             try:
-                async with sessions() as session:
+                async with sessions.begin() as session:
                     self._figures = await read_figures(session)
                 self._read_seconds = self._monotonic()
             except (SQLAlchemyError, OSError, TimeoutError) as problem:

@@ -35,7 +35,7 @@ async def measure(stage: Stage, tell: Callable[[str], None]) -> list[Figure]:
             await renewed(world, terms, 0)
             statements: list[str] = []
             event.listen(
-                world.sessions.kw["bind"].sync_engine,
+                world.sessions.engine.sync_engine,
                 "before_cursor_execute",
                 lambda *arguments, into=statements: into.append(arguments[2]),
             )

@@ -107,7 +107,7 @@ async def get_figures(
     """The last `months` months, the running one included; oldest first."""
     at = now()
     starts = month_starts(at, months)
-    async with context.sessions() as session:
+    async with context.sessions.begin() as session:
         found = await read_figures(session, principal, starts)
     return Figures(read_at=at, months=[_month(start, found) for start in starts])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 from sqlalchemy import event
@@ -13,7 +14,23 @@ from sqlalchemy.ext.asyncio import (
     create_async_engine,
 )
 
-Sessions = async_sessionmaker[AsyncSession]
+
+class Sessions:
+    """`sessions.begin()` is a transaction. `sessions()` is none: each statement stands alone, as is enough
+    to read, or to write with one. PostgreSQL reads what is committed anew for each statement in either,
+    and a transaction costs two round trips more: most of what a short read takes."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        alone = engine.execution_options(isolation_level="AUTOCOMMIT")
+        self.engine = engine
+        self._transactions = async_sessionmaker(engine, expire_on_commit=False)
+        self._alone = async_sessionmaker(alone, expire_on_commit=False)
+
+    def __call__(self) -> AsyncSession:
+        return self._alone()
+
+    def begin(self) -> AbstractAsyncContextManager[AsyncSession]:
+        return self._transactions.begin()
 
 
 def make_engine(sqlalchemy_url: str, *, pool_size: int = 10) -> AsyncEngine:
@@ -35,7 +52,7 @@ def make_engine(sqlalchemy_url: str, *, pool_size: int = 10) -> AsyncEngine:
 
 
 def make_sessions(engine: AsyncEngine) -> Sessions:
-    return async_sessionmaker(engine, expire_on_commit=False)
+    return Sessions(engine)
 
 
 def _refuse_closed(connection: Any, _record: object, _proxy: object) -> None:

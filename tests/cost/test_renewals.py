@@ -91,7 +91,7 @@ def note_writes(world: World, written: list[str]) -> None:
         if words[0] in {"INSERT", "UPDATE"} and "webhook_events" not in words[:3]:
             written.append(statement)
 
-    event.listen(world.sessions.kw["bind"].sync_engine, "before_cursor_execute", note)
+    event.listen(world.sessions.engine.sync_engine, "before_cursor_execute", note)
 
 
 async def until_charged(world: World, terms: SubscriptionTerms) -> timedelta:
