@@ -7,18 +7,18 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, select, update
-from sqlalchemy.dialects.postgresql import Insert, insert
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.sql.dml import ReturningInsert
 
 from activities.outbox import tell_about
 from activities.reminders import schedule_reminder
 from activities.signatures.attempts import AttemptRequest, AttemptResult, IssuePayment
-from models.outcomes import OPEN_OUTCOMES, OUTCOME_TRANSITIONS, OutcomeClass
+from activities.statements import begin_attempt, finish_attempt, name_object
+from models.outcomes import OPEN_OUTCOMES, OutcomeClass
 from models.projections import InvoiceProjection, ReminderKind
-from models.purchase import Terms
 from models.storage.engine import Sessions
-from models.storage.tables import ChargeAttempt, Invoice, Subscription
+from models.storage.tables import ChargeAttempt, Subscription
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Ledger:
         """
         reminds = isinstance(request, IssuePayment) and request.remind_at is not None
         async with self._sessions.begin() if reminds else self._sessions() as session:
-            if await session.scalar(self._insert(request)) is not None:
+            if await session.scalar(*self._beginning(request)) is not None:
                 await _remind_later(session, request)
                 return Beginning(fresh=True)
             known = await self._find(session, request.attempt_id)
@@ -59,29 +59,34 @@ class Ledger:
             reason=known.reason,
         )
 
-    def _insert(self, request: AttemptRequest) -> Any:
-        """The attempt and, unless it is there, its invoice: one statement, so both or neither."""
-        invoice = new_invoice(request.terms, request.invoice, self._account)
-        return (
-            insert(ChargeAttempt)
-            .values(
-                id=request.attempt_id,
-                application_id=request.terms.application_id,
-                subscription_id=request.terms.subscription_id,
-                purchase_id=request.terms.purchase_id,
-                invoice_id=request.invoice.id,
-                provider=request.provider,
-                account=self._account,
-                instrument=request.terms.instrument,
-                amount_minor=request.invoice.amount_minor - request.invoice.amount_paid_minor,
-                currency=request.invoice.currency,
-                outcome=OutcomeClass.UNKNOWN,
-                started_at=request.started_at,
-            )
-            .on_conflict_do_nothing()
-            .returning(ChargeAttempt.id)
-            .add_cte(invoice.cte("invoice"))
-        )
+    def _beginning(
+        self, request: AttemptRequest
+    ) -> tuple[ReturningInsert[UUID], dict[str, Any]]:
+        terms, billed = request.terms, request.invoice
+        invoice = {
+            **invoice_values(billed),
+            "application_id": terms.application_id,
+            "organization_id": terms.organization_id,
+            "subscription_id": terms.subscription_id,
+            "purchase_id": terms.purchase_id,
+            "account": self._account,
+        }
+        attempt = {
+            "id": request.attempt_id,
+            "application_id": terms.application_id,
+            "subscription_id": terms.subscription_id,
+            "purchase_id": terms.purchase_id,
+            "invoice_id": billed.id,
+            "provider": request.provider,
+            "account": self._account,
+            "instrument": terms.instrument,
+            "amount_minor": billed.amount_minor - billed.amount_paid_minor,
+            "currency": billed.currency,
+            "outcome": OutcomeClass.UNKNOWN,
+            "started_at": request.started_at,
+        }
+        prefixed = {f"of_invoice_{name}": value for name, value in invoice.items()}
+        return begin_attempt(tuple(invoice)), {**prefixed, **attempt}
 
     async def find(self, attempt_id: UUID) -> ChargeAttempt | None:
         async with self._sessions() as session:
@@ -94,47 +99,28 @@ class Ledger:
         and must not commit anything.
         """
         async with self._sessions() as session:
-            named = await session.scalar(
-                update(ChargeAttempt)
-                .where(
-                    ChargeAttempt.id == attempt_id,
-                    ChargeAttempt.outcome == OutcomeClass.UNKNOWN,
-                    ChargeAttempt.provider_object_id.is_(None),
-                )
-                .values(provider_object_id=provider_object_id)
-                .returning(ChargeAttempt.id)
-            )
+            values = {"attempt_id": attempt_id, "provider_object_id": provider_object_id}
+            named = await session.scalar(name_object(), values)
         return named is not None
 
     async def finish(self, result: AttemptResult, at: datetime) -> None:
         """Write the outcome. An attempt that is settled already keeps what it has: the workflow's own
         transaction may have been faster, and a trigger guards the order of outcomes."""
-        action = result.next_action.model_dump(mode="json") if result.next_action else None
-        before = [
-            outcome for outcome in OPEN_OUTCOMES if result.outcome in OUTCOME_TRANSITIONS[outcome]
-        ]
         issued = result.outcome is OutcomeClass.PENDING and result.payment is not None
+        action = result.next_action.model_dump(mode="json") if result.next_action else None
+        values = {
+            "attempt_id": result.attempt_id,
+            "named": result.provider_object_id,
+            "outcome": result.outcome,
+            "reason": result.reason,
+            "next_action": action,
+            "finished_at": None if result.outcome in OPEN_OUTCOMES else at,
+        }
         async with self._sessions.begin() if issued else self._sessions() as session:
             if issued:
                 await _lock_subscription(session, result.attempt_id)
-            written = await session.execute(
-                update(ChargeAttempt)
-                .where(
-                    ChargeAttempt.id == result.attempt_id,
-                    ChargeAttempt.outcome.in_(before),
-                )
-                .values(
-                    outcome=result.outcome,
-                    reason=result.reason,
-                    # What was prepared is never forgotten: it is the key to every later question.
-                    provider_object_id=func.coalesce(
-                        result.provider_object_id, ChargeAttempt.provider_object_id
-                    ),
-                    next_action=action,
-                    finished_at=None if result.outcome in OPEN_OUTCOMES else at,
-                )
-                .returning(ChargeAttempt.subscription_id, ChargeAttempt.invoice_id)
-            )
+            finishing = finish_attempt(result.outcome, OPEN_OUTCOMES)
+            written = await session.execute(finishing, values)
             row = written.first()
             if row is not None and row.subscription_id is not None and issued:
                 # There is something to pay now; with the outcome, so that it is told exactly once.
@@ -171,22 +157,6 @@ async def _remind_later(session: AsyncSession, request: AttemptRequest) -> None:
             due_at=request.remind_at,
             attempt_id=request.attempt_id,
         )
-
-
-def new_invoice(terms: Terms, invoice: InvoiceProjection, account: str) -> Insert:
-    """Makes sure that the invoice exists; one that does is left alone."""
-    return (
-        insert(Invoice)
-        .values(
-            **invoice_values(invoice),
-            application_id=terms.application_id,
-            organization_id=terms.organization_id,
-            subscription_id=terms.subscription_id,
-            purchase_id=terms.purchase_id,
-            account=account,
-        )
-        .on_conflict_do_nothing(index_elements=[Invoice.id])
-    )
 
 
 def invoice_values(invoice: InvoiceProjection) -> dict[str, Any]:

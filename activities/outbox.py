@@ -11,10 +11,10 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, select
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from activities.statements import insert_all, told
 from activities.webhook_queue import hand_out
 from models.projections import OutboundProjection
 from models.storage.tables import OutboundEvent, Purchase, Subscription, new_id
@@ -51,7 +51,7 @@ async def tell(
         }
         for position, event in enumerate(new, start=1)
     ]
-    await session.execute(insert(OutboundEvent).values(rows))
+    await session.execute(insert_all(OutboundEvent), rows)
     await hand_out(session, [event.id for event in new])
 
 
@@ -97,13 +97,7 @@ async def _told(
 ) -> tuple[int, set[UUID]]:
     """The highest number so far, and which of the events are there. Not in the statement that takes the
     lock: while that waits, it would still see what was there before."""
-    if subscription_id is not None:
-        theirs = OutboundEvent.subscription_id == subscription_id
-    else:
-        theirs = OutboundEvent.purchase_id == purchase_id
-    last = select(func.coalesce(func.max(OutboundEvent.sequence), 0)).where(theirs)
-    known = select(func.array_agg(OutboundEvent.id)).where(
-        OutboundEvent.id.in_([event.id for event in events])
-    )
-    found = (await session.execute(select(last.scalar_subquery(), known.scalar_subquery()))).one()
-    return found[0], set(found[1] or ())
+    owner = "subscription_id" if subscription_id is not None else "purchase_id"
+    values = {"owner_id": subscription_id or purchase_id, "ids": [event.id for event in events]}
+    last, known = (await session.execute(told(owner), values)).one()
+    return last, set(known or ())

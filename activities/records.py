@@ -14,9 +14,15 @@ from activities.outbox import tell
 from activities.reminders import schedule_reminder
 from activities.signatures.records import Records, RouteRequest
 from activities.spare_money import write_spare_money
-from models.outcomes import DEFAULT_ACCOUNT, OUTCOME_TRANSITIONS, OutcomeClass, ProviderName
-from models.projections import AppliedEvent, ChangeBatch, ProjectionBatch
-from models.purchase import PurchaseBatch, PurchaseTerms, Terms
+from activities.statements import finish_attempt, insert_new, upsert_invoice, write_newer
+from models.outcomes import DEFAULT_ACCOUNT, ProviderName
+from models.projections import (
+    AppliedEvent,
+    ChangeBatch,
+    ProjectionBatch,
+    SubscriptionProjection,
+)
+from models.purchase import PurchaseBatch, PurchaseProjection, PurchaseTerms, Terms
 from models.routing import RoutingDecision, RoutingFacts, TransactionType, decide_route
 from models.storage.engine import Sessions
 from models.storage.tables import (
@@ -26,7 +32,6 @@ from models.storage.tables import (
     BenefitGrant,
     ChargeAttempt,
     FallbackEvent,
-    Invoice,
     Payment,
     PaymentMethod,
     Purchase,
@@ -104,24 +109,22 @@ class RecordActivities(Records):
 
 
 async def _write_subscription(session: AsyncSession, batch: ProjectionBatch) -> bool:
-    row = batch.subscription
-    written = await session.execute(
-        update(Subscription)
-        .where(Subscription.id == row.id, Subscription.version < row.version)
-        .values(**row.model_dump(exclude={"id"}), updated_at=batch.recorded_at)
-        .returning(Subscription.id)
-    )
-    return written.first() is not None
+    return await _write_newer(session, Subscription, batch.subscription, batch)
 
 
 async def _write_purchase(session: AsyncSession, batch: PurchaseBatch) -> bool:
-    row = batch.purchase
-    written = await session.execute(
-        update(Purchase)
-        .where(Purchase.id == row.id, Purchase.version < row.version)
-        .values(**row.model_dump(exclude={"id"}), updated_at=batch.recorded_at)
-        .returning(Purchase.id)
-    )
+    return await _write_newer(session, Purchase, batch.purchase, batch)
+
+
+async def _write_newer(
+    session: AsyncSession,
+    table: type[Subscription] | type[Purchase],
+    row: SubscriptionProjection | PurchaseProjection,
+    batch: ChangeBatch,
+) -> bool:
+    values = {**row.model_dump(exclude={"id"}), "updated_at": batch.recorded_at}
+    which = {"row_id": row.id, "row_version": row.version}
+    written = await session.execute(write_newer(table), {**values, **which})
     return written.first() is not None
 
 
@@ -172,33 +175,25 @@ async def _write_invoices(session: AsyncSession, batch: ChangeBatch) -> None:
             "organization_id": batch.organization_id,
             "account": DEFAULT_ACCOUNT,
         }
-        statement = insert(Invoice).values(values)
-        changed = {
-            name: statement.excluded[name]
+        changed = [
+            name
             for name, value in invoice.model_dump(exclude={"id", "invoice_date"}).items()
             if value is not None and value != []
-        }
-        await session.execute(
-            statement.on_conflict_do_update(index_elements=[Invoice.id], set_=changed)
-        )
+        ]
+        await session.execute(upsert_invoice(tuple(changed)), values)
 
 
 async def _write_attempts(session: AsyncSession, batch: ChangeBatch) -> None:
     for attempt in batch.attempts:
-        before = [
-            outcome for outcome in OutcomeClass if attempt.outcome in OUTCOME_TRANSITIONS[outcome]
-        ]
-        updated = await session.execute(
-            update(ChargeAttempt)
-            .where(ChargeAttempt.id == attempt.id, ChargeAttempt.outcome.in_(before))
-            .values(
-                outcome=attempt.outcome,
-                reason=attempt.reason,
-                finished_at=attempt.finished_at,
-                next_action=None,
-            )
-            .returning(ChargeAttempt.id)
-        )
+        values = {
+            "attempt_id": attempt.id,
+            "named": None,
+            "outcome": attempt.outcome,
+            "reason": attempt.reason,
+            "finished_at": attempt.finished_at,
+            "next_action": None,
+        }
+        updated = await session.execute(finish_attempt(attempt.outcome), values)
         if updated.first() is None:
             # A try that the provider made by its own clock has no row yet.
             await _insert_new(
@@ -245,4 +240,4 @@ async def _acknowledge(
 
 
 async def _insert_new(session: AsyncSession, table: type[Base], values: dict[str, Any]) -> None:
-    await session.execute(insert(table).values(values).on_conflict_do_nothing())
+    await session.execute(insert_new(table), values)

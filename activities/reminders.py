@@ -11,10 +11,10 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import select
-from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from activities.outbox import tell_about
+from activities.statements import insert_new
 from models.outcomes import OutcomeClass
 from models.projections import ReminderKind
 from models.states import SubscriptionStatus
@@ -44,19 +44,16 @@ async def schedule_reminder(
     valid_for: datetime | None = None,
 ) -> None:
     """Once per id, however often it is asked for."""
-    await session.execute(
-        insert(Reminder)
-        .values(
-            id=id_,
-            application_id=application_id,
-            subscription_id=subscription_id,
-            attempt_id=attempt_id,
-            kind=kind,
-            due_at=due_at,
-            valid_for=valid_for,
-        )
-        .on_conflict_do_nothing(index_elements=[Reminder.id])
-    )
+    values = {
+        "id": id_,
+        "application_id": application_id,
+        "subscription_id": subscription_id,
+        "attempt_id": attempt_id,
+        "kind": kind,
+        "due_at": due_at,
+        "valid_for": valid_for,
+    }
+    await session.execute(insert_new(Reminder), values)
 
 
 async def tell_due_reminders(session: AsyncSession, moment: datetime, limit: int) -> int:

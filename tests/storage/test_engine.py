@@ -1,14 +1,16 @@
-"""The pool hands out no connection that PostgreSQL has closed."""
+"""The pool hands out no connection that PostgreSQL has closed, and transactions are what they say."""
 
 from __future__ import annotations
 
 from typing import Any
+from uuid import uuid4
 
 import asyncpg
+import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from models.storage.engine import make_engine
+from models.storage.engine import make_engine, make_sessions
 from tests.api.support import eventually
 from tests.support.database import TestDatabases, sqlalchemy_url
 
@@ -34,6 +36,30 @@ async def test_closed_connections_are_replaced(databases: TestDatabases) -> None
     await eventually(all_closed)
     assert not set(await _ask_all(engine)) & set(pooled)
     await administrator.close()
+    await engine.dispose()
+    await databases.drop(url)
+
+
+async def test_reading_without_a_transaction_leaves_transactions_whole(
+    databases: TestDatabases,
+) -> None:
+    """One connection does both in turn: it must not go on committing each statement by itself."""
+    url = await databases.create()
+    engine = make_engine(sqlalchemy_url(url), pool_size=1)
+    sessions = make_sessions(engine)
+    write = text("INSERT INTO applications (id, name, created_at) VALUES (:id, 'one', now())")
+    count = text("SELECT count(*) FROM applications")
+    for _ in range(2):
+        async with sessions() as session:
+            assert await session.scalar(count) == 0
+        with pytest.raises(ZeroDivisionError):
+            async with sessions.begin() as session:
+                await session.execute(write, {"id": uuid4()})
+                raise ZeroDivisionError
+    async with sessions() as session:
+        await session.execute(write, {"id": uuid4()})
+    async with sessions() as session:
+        assert await session.scalar(count) == 1
     await engine.dispose()
     await databases.drop(url)
 
