@@ -59,9 +59,7 @@ class Ledger:
             reason=known.reason,
         )
 
-    def _beginning(
-        self, request: AttemptRequest
-    ) -> tuple[ReturningInsert[UUID], dict[str, Any]]:
+    def _beginning(self, request: AttemptRequest) -> tuple[ReturningInsert[UUID], dict[str, Any]]:
         terms, billed = request.terms, request.invoice
         invoice = {
             **invoice_values(billed),

@@ -48,7 +48,7 @@ async def card(world: World) -> SubscriptionTerms:
 # Of one renewal. Less is welcome: lower the number then.
 @pytest.mark.parametrize(
     ("make_terms", "actions_max", "events_max", "bytes_max", "writes"),
-    [(card, 4, 17, 11_500, 7), (voucher, 9, 48, 23_000, 12)],
+    [(card, 4, 17, 11_500, 7), (voucher, 9, 48, 23_000, 11)],
     ids=["card", "voucher"],
 )
 async def test_a_year_stays_within_its_budget(
@@ -88,7 +88,9 @@ def note_writes(world: World, written: list[str]) -> None:
 
     def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
         words = statement.split(maxsplit=3)
-        if words[0] in {"INSERT", "UPDATE"} and "webhook_events" not in words[:3]:
+        both = words[:2] == ["WITH", "invoice"]  # And the attempt at it, in one.
+        writes = both or words[0] in {"INSERT", "UPDATE"}
+        if writes and "webhook_events" not in words[:3]:
             written.append(statement)
 
     event.listen(world.sessions.engine.sync_engine, "before_cursor_execute", note)

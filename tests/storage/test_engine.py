@@ -8,9 +8,10 @@ from uuid import uuid4
 import asyncpg
 import pytest
 from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from models.storage.engine import make_engine, make_sessions
+from models.storage.engine import Sessions, make_engine, make_sessions
 from tests.api.support import eventually
 from tests.support.database import TestDatabases, sqlalchemy_url
 
@@ -19,6 +20,7 @@ _CUT = """
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity
 WHERE application_name = 'abono' AND datname = current_database()
 """
+_WRITE = text("INSERT INTO applications (id, name, created_at) VALUES (:id, 'one', now())")
 
 
 async def test_closed_connections_are_replaced(databases: TestDatabases) -> None:
@@ -47,21 +49,24 @@ async def test_reading_without_a_transaction_leaves_transactions_whole(
     url = await databases.create()
     engine = make_engine(sqlalchemy_url(url), pool_size=1)
     sessions = make_sessions(engine)
-    write = text("INSERT INTO applications (id, name, created_at) VALUES (:id, 'one', now())")
     count = text("SELECT count(*) FROM applications")
     for _ in range(2):
         async with sessions() as session:
             assert await session.scalar(count) == 0
-        with pytest.raises(ZeroDivisionError):
-            async with sessions.begin() as session:
-                await session.execute(write, {"id": uuid4()})
-                raise ZeroDivisionError
+        with pytest.raises(DBAPIError, match="division by zero"):
+            await _write_and_fail(sessions)
     async with sessions() as session:
-        await session.execute(write, {"id": uuid4()})
+        await session.execute(_WRITE, {"id": uuid4()})
     async with sessions() as session:
         assert await session.scalar(count) == 1
     await engine.dispose()
     await databases.drop(url)
+
+
+async def _write_and_fail(sessions: Sessions) -> None:
+    async with sessions.begin() as session:
+        await session.execute(_WRITE, {"id": uuid4()})
+        await session.execute(text("SELECT 1 / 0"))
 
 
 async def _ask_all(engine: AsyncEngine) -> list[Any]:
