@@ -121,13 +121,37 @@ class Dispatcher:
 
     async def run_once(self) -> int:
         """One pass: claim, judge, deliver. How many rows it took."""
-        async with self._context.sessions.begin() as session:
-            due, unreadable = await _claim(session)
-            addressed = await self._sort_out(session, due, unreadable)
+        try:
+            async with self._context.sessions.begin() as session:
+                due, unreadable = await _claim(session)
+                addressed = await self._sort_out(session, due, unreadable)
+        except Exception as error:
+            if is_database_away(error):
+                raise
+            log_unexpected("events cannot be judged together", error)
+            due, unreadable, addressed = await self._one_by_one()
         if addressed:
             report = await self._delivery.deliver(addressed)
             await self._settle(report)
         return len(due) + len(unreadable)
+
+    async def _one_by_one(self) -> tuple[list[DueEvent], list[UUID], Addressed]:
+        """Something in a batch breaks what is done with all of it: it alone is left behind, with a note."""
+        addressed: Addressed = []
+        async with self._context.sessions.begin() as session:
+            due, unreadable = await _claim(session)
+            for item in due:
+                try:
+                    async with session.begin_nested():
+                        addressed += await self._sort_out(session, [item], [])
+                except Exception as error:
+                    if is_database_away(error):
+                        raise
+                    log_unexpected("event cannot be judged", error, inbox_id=str(item.id))
+                    note = {item.id: f"cannot be judged: {type(error).__name__}"}
+                    await _write_texts(session, WebhookEvent.last_error, note)
+            await self._sort_out(session, [], unreadable)
+        return due, unreadable, addressed
 
     async def _sort_out(
         self, session: AsyncSession, due: list[DueEvent], unreadable: list[UUID]

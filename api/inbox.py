@@ -16,6 +16,7 @@ from typing import Any
 from uuid import UUID
 
 import asyncpg
+from pydantic_core import PydanticSerializationError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from models.events import EventKind, ProviderEvent
@@ -74,23 +75,11 @@ class InboxFull(Exception):
 
 @dataclass
 class _Arrival:
-    id: UUID
-    event: ProviderEvent
-    payload: str
-    received: asyncio.Future[Reception] = field(default_factory=asyncio.Future)
+    """`columns` are made before it joins others: what shares a statement fails together."""
 
-    def columns(self) -> tuple[Any, ...]:
-        event = self.event
-        delay = SECOND_LOOK if event.kind in _SECOND_LOOK_KINDS else timedelta(0)
-        names = event.provider.value, event.account, event.provider_event_id, event.event_type
-        return (
-            self.id,
-            *names,
-            event.kind.value,
-            self.payload,
-            hide_event(event).model_dump_json(),
-            delay,
-        )
+    id: UUID
+    columns: tuple[Any, ...]
+    received: asyncio.Future[Reception] = field(default_factory=asyncio.Future)
 
 
 class Inbox:
@@ -109,7 +98,7 @@ class Inbox:
         """
         if len(self._waiting) >= _WAITING_MAX:
             raise InboxFull
-        arrival = _Arrival(new_id(), event, _payload(raw))
+        arrival = _arrival(event, raw)
         self._waiting.append(arrival)
         if self._storing is None or self._storing.done():
             self._storing = asyncio.create_task(self._store())
@@ -151,11 +140,11 @@ async def _insert_alone(line: Any, arrival: _Arrival) -> None:
 
 
 async def _insert(line: Any, batch: list[_Arrival]) -> None:
-    columns = zip(*(arrival.columns() for arrival in batch), strict=True)
+    columns = zip(*(arrival.columns for arrival in batch), strict=True)
     stored = {row[0] for row in await line.fetch(_INSERT, *map(list, columns))}
     known = [arrival for arrival in batch if arrival.id not in stored]
     if known:
-        keys = zip(*(arrival.columns()[1:4] for arrival in known), strict=True)
+        keys = zip(*(arrival.columns[1:4] for arrival in known), strict=True)
         await line.execute(_MAKE_DUE, *map(list, keys))
     for arrival in batch:
         new = arrival.id in stored
@@ -171,6 +160,17 @@ def _fail(batch: list[_Arrival], error: Exception) -> None:
     for arrival in batch:
         if not arrival.received.done():
             arrival.received.set_exception(error)
+
+
+def _arrival(event: ProviderEvent, raw: bytes) -> _Arrival:
+    delay = SECOND_LOOK if event.kind in _SECOND_LOOK_KINDS else timedelta(0)
+    names = event.provider.value, event.account, event.provider_event_id, event.event_type
+    try:
+        said = hide_event(event).model_dump_json()
+    except PydanticSerializationError as error:
+        raise WebhookMalformed("there is half of a character in it") from error
+    row_id = new_id()
+    return _Arrival(row_id, (row_id, *names, event.kind.value, _payload(raw), said, delay))
 
 
 def _payload(raw: bytes) -> str:

@@ -124,7 +124,7 @@ async def _on_validation_error(request: Request, error: Exception) -> Response:
         # `DELETE /payment-methods/setup`: a known address, which looks like an id to another route.
         known = _methods_at(request, literally=True)
         if known:
-            return _method_not_allowed(known, {})
+            return _method_not_allowed(known)
         # An id that is no UUID names nothing: the same answer as for one that nobody has.
         return problem(NotFound("There is no object with this id."))
     return problem(
@@ -164,17 +164,18 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
     if http.status_code == HTTPStatus.NOT_FOUND:
         return problem(NotFound("There is nothing at this address.", headers=headers))
     if http.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-        return _method_not_allowed(_methods_at(request), headers)
+        # `OPTIONS /payment-methods/setup`: what is known of an id's address is not known of this one.
+        return _method_not_allowed(_methods_at(request, literally=True) or _methods_at(request))
     wrapped = PermanentProblem(f"{phrase}.", code=code, headers=headers)
     return problem(wrapped, status=http.status_code, title=phrase)
 
 
-def _method_not_allowed(allowed: list[str], headers: dict[str, str]) -> Response:
+def _method_not_allowed(allowed: list[str]) -> Response:
+    """Without the framework's own header: it names the methods of one route, and ours would be its
+    second."""
     status = HTTPStatus.METHOD_NOT_ALLOWED
     error = PermanentProblem(
-        f"{status.phrase}.",
-        code="method_not_allowed",
-        headers=headers | {"allow": ", ".join(allowed)},
+        f"{status.phrase}.", code="method_not_allowed", headers={"allow": ", ".join(allowed)}
     )
     return problem(error, status=status, title=status.phrase)
 
@@ -225,7 +226,9 @@ def is_database_away(error: BaseException) -> bool:
         state = getattr(error.orig, "sqlstate", None) or ""
         # Classes 08 (connection), 53 (resources), 57P (operator intervention: shutdown, starting up).
         return error.connection_invalidated or state.startswith(("08", "53", "57P"))
-    if isinstance(error, asyncpg.InterfaceError):
-        return True  # What the driver says of a connection that was lost under it.
+    if isinstance(error, asyncpg.InterfaceError | asyncpg.InternalClientError):
+        # What the driver says of a connection that was lost under it, the second when that was just
+        # after one statement and before it knew.
+        return True
     state = getattr(error, "sqlstate", None)
     return isinstance(state, str) and state.startswith(("08", "53", "57P"))

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from asyncpg import InterfaceError, PostgresError
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
-from sqlalchemy.exc import SQLAlchemyError
 
 from api.context import ApiContext, context_of
 from api.inbox import InboxFull, Reception
@@ -75,14 +73,7 @@ async def _take(provider: str, request: Request, context: ApiContext) -> Recepti
         return await context.inbox.receive(event, raw)
     except WebhookMalformed:
         raise WebhookUnreadable("The body is not a JSON object.") from None
-    except (
-        SQLAlchemyError,
-        PostgresError,
-        InterfaceError,
-        InboxFull,
-        OSError,
-        TimeoutError,
-    ) as error:
+    except Exception as error:
         # 503 whatever it was: the provider keeps the event and sends it again.
         if not isinstance(error, InboxFull) and not is_database_away(error):
             log_unexpected("webhook not stored", error, provider=provider)

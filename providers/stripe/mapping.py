@@ -97,7 +97,11 @@ def readable(function: Callable[Arguments, Result]) -> Callable[Arguments, Resul
 
 
 def instant(unix_seconds: int) -> datetime:
-    return datetime.fromtimestamp(unix_seconds, UTC)
+    """Raises Unreadable for a number that is no time of this calendar."""
+    try:
+        return datetime.fromtimestamp(unix_seconds, UTC)
+    except (OverflowError, OSError) as error:
+        raise Unreadable("not a time") from error
 
 
 def reference(value: object) -> str | None:

@@ -7,7 +7,7 @@ from datetime import timedelta
 from uuid import uuid4
 
 import pytest
-from sqlalchemy import func, select, update
+from sqlalchemy import func, select, text, update
 from temporalio.service import RPCError
 from temporalio.worker import Worker
 
@@ -245,6 +245,35 @@ async def test_a_row_that_cannot_be_read_stops_nobody(api: Api, worker: Worker) 
     (inbox,) = await api.inbox(broken)
     assert (inbox.last_error, inbox.applied_at) == ("unreadable", None)
     assert await heard(handle) == [[row_id]]
+
+
+async def test_a_row_on_which_judging_fails_stops_nobody(api: Api, worker: Worker) -> None:
+    """What was never thought of: here the database refuses to write down whose one event is."""
+    _, _, slip = await open_voucher(api)
+    handle = await start_payment(api, slip)
+    poison = await api.take(paid(slip, "ch_1"))
+    sound = await api.take(paid(slip, "ch_2"))
+    refuse = "BEGIN RAISE 'refused'; END"
+    await api.run(
+        text(f"CREATE FUNCTION poison() RETURNS trigger LANGUAGE plpgsql AS $${refuse}$$")
+    )
+    await api.run(
+        text(
+            "CREATE TRIGGER poison BEFORE UPDATE OF workflow_id ON webhook_events FOR EACH ROW"
+            f" WHEN (NEW.id = '{poison}') EXECUTE FUNCTION poison()"
+        )
+    )
+    try:
+        await Dispatcher(api.context).run_once()
+    finally:
+        await api.run(text("DROP FUNCTION poison CASCADE"))
+
+    assert await heard(handle) == [[sound]]
+    (inbox,) = await api.inbox(poison)
+    assert inbox.last_error == "cannot be judged: DBAPIError"
+    await make_due(api)
+    await Dispatcher(api.context).run_once()
+    assert poison in (await heard(handle))[1]
 
 
 async def test_two_dispatchers_claim_every_row_once(api: Api, worker: Worker) -> None:

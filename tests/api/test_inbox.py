@@ -53,6 +53,17 @@ async def test_one_that_cannot_be_stored_keeps_no_other_out(api: Api) -> None:
     assert len(await api.inbox()) == 3
 
 
+async def test_half_a_character_in_what_is_read_of_it_keeps_no_other_out(api: Api) -> None:
+    """As Conekta's `\\ud800` in an id: JSON can say it, no text can hold it."""
+    answers = await asyncio.gather(
+        receive(api.context.inbox),
+        receive(api.context.inbox, event_type="order.\ud800"),
+        receive(api.context.inbox),
+        return_exceptions=True,
+    )
+    assert [type(answer) for answer in answers] == [Reception, WebhookMalformed, Reception]
+
+
 @pytest.mark.parametrize("body", [b"", b"[]", b'"x"', b'{"a": "\xff"}'])
 async def test_what_is_no_json_object_is_refused(api: Api, body: bytes) -> None:
     with pytest.raises(WebhookMalformed):

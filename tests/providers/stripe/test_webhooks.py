@@ -118,6 +118,8 @@ def test_a_body_that_is_no_text_is_rejected() -> None:
         event_body("invoice.paid", data={"object": {"id": "in_1", "object": "invoice"}}),
         event_body("payment_intent.succeeded", data={}),
         event_body(created="yesterday"),
+        event_body(created=2**63),
+        event_body(created=1e300),
     ],
 )
 def test_an_authentic_body_that_cannot_be_read_is_malformed(body: bytes) -> None:
