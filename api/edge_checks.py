@@ -117,7 +117,9 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _integer(digits: str) -> int:
     if len(digits.removeprefix("-")) > INTEGER_DIGITS_MAX:
-        raise _not_json(f"The body holds a number of more than {INTEGER_DIGITS_MAX} digits.")
+        raise _not_json(
+            f"The body holds a number of more than {INTEGER_DIGITS_MAX} digits.", "number_too_long"
+        )
     return int(digits)
 
 
@@ -125,8 +127,8 @@ def _constant(_: str) -> Any:
     raise _not_json("The body holds a number that JSON does not know.")
 
 
-def _not_json(why: str) -> InvalidRequest:
-    return InvalidRequest(why, errors=[{"field": "", "code": "json_invalid", "message": why}])
+def _not_json(why: str, code: str = "json_invalid") -> InvalidRequest:
+    return InvalidRequest(why, errors=[{"field": "", "code": code, "message": why}])
 
 
 def _depth(value: Any) -> int:

@@ -55,6 +55,7 @@ def finished(document: Document, routes: Sequence[BaseRoute]) -> Document:
         schemas.pop(name, None)
     document["components"]["examples"] = dict(_problem_examples())
     schemas["Problem"] = Problem.model_json_schema(ref_template=_REFERENCE + "{model}")
+    _close(schemas)
     for schema in schemas.values():
         if "examples" in schema:
             schema["examples"] = [_whole(each, schema, schemas) for each in schema["examples"]]
@@ -63,6 +64,20 @@ def finished(document: Document, routes: Sequence[BaseRoute]) -> Document:
         for operation in operations.values():
             _finish(operation, scopes.get(operation["operationId"], []), schemas)
     return document
+
+
+def _close(part: Any) -> None:
+    """Where names have a pattern, no other name is allowed: Pydantic says the pattern alone, and by JSON
+    Schema a name that does not match it could then hold anything."""
+    inner: list[Any] = []
+    if isinstance(part, dict):
+        if "patternProperties" in part:
+            part.setdefault("additionalProperties", False)
+        inner = list(part.values())
+    elif isinstance(part, list):
+        inner = part
+    for each in inner:
+        _close(each)
 
 
 def _scopes(routes: Sequence[BaseRoute]) -> Iterator[tuple[str, list[str]]]:

@@ -82,6 +82,14 @@ async def test_a_plan_is_created_and_read(api: Api) -> None:
     assert (await api.ours.get(f"/plans/{made.json()['id']}")).json() == made.json()
 
 
+@pytest.mark.parametrize(("limit", "status"), [(2**53 - 1, 201), (2**53, 422)])
+async def test_a_limit_is_a_number_that_every_reader_of_json_holds(
+    api: Api, limit: int, status: int
+) -> None:
+    body = {"name": "Pro", "prices": [PRICE], "limits": {"seats": limit}}
+    assert (await api.ours.post("/plans", body)).status_code == status
+
+
 async def test_a_plan_shows_what_its_prices_are_called_at_the_providers(api: Api) -> None:
     made = (await api.ours.post("/plans", {"name": "Pro", "prices": [PRICE]})).json()
     await api.run(update(PlanPrice).values(provider_plan_ids={"stripe": "price_1"}))

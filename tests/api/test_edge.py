@@ -101,6 +101,11 @@ async def test_what_two_readers_could_understand_differently_is_refused(
     assert await made(api) == 0
 
 
+async def test_a_number_that_is_too_long_is_not_called_broken_json(api: Api) -> None:
+    answer = await offer(api, b'{"n": 11529383377307639808}', Content_Type="application/json")
+    assert [error["code"] for error in answer.json()["errors"]] == ["number_too_long"]
+
+
 async def test_a_query_is_held_to_the_same(api: Api) -> None:
     answer = await api.ours.get("/organizations", external_id="a\x00b")
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")

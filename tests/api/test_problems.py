@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import asyncpg
 import pytest
 import sqlalchemy.exc
 from fastapi import FastAPI
 
 from api.error_catalog import error_codes, problem_type
+from api.problems import is_database_away
 from models.storage.tables import Organization
 from tests.api.support import BASE, Api
 
@@ -23,6 +25,24 @@ async def test_a_known_address_that_looks_like_an_id_knows_its_methods(api: Api)
     assert (setup.status_code, setup.headers["allow"]) == (405, "GET")
     assert setup.json()["code"] == "method_not_allowed"
     assert no_id.status_code == 404
+    asked = await api.ours.http.options(f"{BASE}/payment-methods/setup")
+    assert (asked.status_code, asked.headers.get_list("allow")) == (405, ["GET"])
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        asyncpg.InterfaceError("connection is closed"),
+        # Seen when PostgreSQL was killed between two statements of one webhook.
+        asyncpg.InternalClientError('cannot switch to state; protocol is in the "failed" state'),
+        asyncpg.CannotConnectNowError("the database system is starting up"),
+        ConnectionResetError(),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_a_database_that_went_away_is_told_from_a_defect(error: Exception) -> None:
+    assert is_database_away(error)
+    assert not is_database_away(asyncpg.UniqueViolationError("duplicate key"))
 
 
 async def test_unknown_paths_and_methods_are_problems(api: Api) -> None:

@@ -91,3 +91,19 @@ def test_problem_examples_have_the_address_of_their_code() -> None:
         assert example["value"]["type"] == problem_type(example["value"]["code"])
         assert example["value"]["code"] in error_codes()
         assert example["summary"], "what to do about it"
+
+
+def test_names_that_have_a_pattern_are_the_only_ones() -> None:
+    """By JSON Schema a name beside the pattern could hold anything, and the code takes none."""
+    open_ones = [part for part in _parts(DOCUMENT) if "patternProperties" in part]
+    assert open_ones
+    assert all(part["additionalProperties"] is False for part in open_ones)
+
+
+def _parts(value: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(value, dict):
+        yield value
+        value = list(value.values())
+    if isinstance(value, list):
+        for inner in value:
+            yield from _parts(inner)
