@@ -16,7 +16,7 @@ ifneq "$(shell cat $(STAMP) 2>/dev/null)" "$(CURDIR)"
 $(shell rm -f $(STAMP))
 endif
 
-.PHONY: help up demo test chaos faults check record prepare docs fuzz bench
+.PHONY: help up demo test chaos outages faults check record prepare docs fuzz bench
 
 help: ## Show this help
 	@echo "Abono, a subscription engine that survives anything."
@@ -38,6 +38,9 @@ test: $(STAMP) ## Run all tests (PYTEST_ARGS="-k name" for some)
 chaos: $(STAMP) ## Live with every fault, then kill process after process (CHAOS_SECONDS each)
 	@.venv/bin/abono chaos lives --seed $(CHAOS_SEED) --seconds $(CHAOS_SECONDS)
 	@exec .venv/bin/abono chaos processes --seed $(CHAOS_SEED) --seconds $(CHAOS_SECONDS)
+
+outages: $(STAMP) ## Take Temporal, PostgreSQL and the API away under webhooks, a minute long
+	@ABONO_TEST_OUTAGE_SECONDS=$${ABONO_TEST_OUTAGE_SECONDS:-60} exec .venv/bin/pytest -s tests/outages
 
 faults: $(STAMP) ## Place every pair of faults in the life of a charge (an hour or more)
 	@ABONO_TEST_ALL_FAULT_PAIRS=1 exec .venv/bin/pytest -n 2 --dist worksteal tests/faults

@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -69,10 +69,17 @@ class Stage:
 
     async def kill_for(self, name: str, seconds: float) -> float:
         """Killed, and not started again before `seconds` are over. When it was back."""
-        with self.supervisor.away(name):
-            struck = self._signal(name, signal.SIGKILL)
+        async with self.without(name):
             await asyncio.sleep(seconds)
-        return await self._back(name, struck)
+        return self.watchman.came_back[self.supervisor.child(name).name]
+
+    @asynccontextmanager
+    async def without(self, name: str, how: signal.Signals = signal.SIGKILL) -> AsyncIterator[None]:
+        """Ended, and not started again before the end of the block, which ends when it is back."""
+        with self.supervisor.away(name):
+            struck = self._signal(name, how)
+            yield
+        await self._back(name, struck)
 
     @asynccontextmanager
     async def freezing(self, name: str) -> AsyncIterator[None]:
@@ -105,15 +112,18 @@ class Stage:
 
 
 @asynccontextmanager
-async def stage(home: Path, tell: Callable[[str], None]) -> AsyncIterator[Stage]:
-    """Everything is ended with the block, by the ids of the processes that were started for it."""
+async def stage(
+    home: Path, tell: Callable[[str], None], more: Mapping[str, str] | None = None
+) -> AsyncIterator[Stage]:
+    """Everything is ended with the block, by the ids of the processes that were started for it. `more`:
+    variables for them beside this process's own."""
     home = prepare_home(home)
     with ExitStack() as claims, only_one(home):
         ports = {name: claims.enter_context(spare_port()) for name in DEFAULT_PORTS}
         watchman = Watchman(tell)
         supervisor = Supervisor(home, ports, throwaway=True, report=watchman)
         try:
-            info = await supervisor.start(without_own_keys(os.environ))
+            info = await supervisor.start(without_own_keys(os.environ) | dict(more or {}))
             yield Stage(home, supervisor, info, watchman)
         finally:
             await supervisor.stop()

@@ -18,6 +18,7 @@ _NOT_FOR_DEV_SERVER = (
     "TEMPORAL_TLS_CLIENT_KEY_PATH",
     "TEMPORAL_TLS_SERVER_CA_CERT_PATH",
 )
+_WEBHOOK_BASE_URL = SANDBOX_PREFIX + "WEBHOOK_BASE_URL"
 # How the sandbox calls the key of a provider.
 _KEY_SUFFIXES = ("_api_key", "_access_token")
 
@@ -59,7 +60,8 @@ def wire(
     }
     sandbox = {
         SANDBOX_PREFIX + "PORT": str(ports["sandbox"]),
-        SANDBOX_PREFIX + "WEBHOOK_BASE_URL": f"{api_url}/api/v1/webhooks",
+        # A person may put something in between: a tunnel, or a balancer before several processes.
+        _WEBHOOK_BASE_URL: person.get(_WEBHOOK_BASE_URL) or f"{api_url}/api/v1/webhooks",
         SANDBOX_PREFIX + "STATE_FILE": str(home / "sandbox.json"),
     }
     warnings = []
