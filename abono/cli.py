@@ -309,7 +309,16 @@ def list_webhooks(
         return _complain(f"{state} is no state: {', '.join(InboxState)}.", code=2)
     url = _settings().database_url
     found = asyncio.run(abono.webhooks.list_webhooks(url, InboxState(state), limit))
-    typer.echo(abono.webhooks.as_json(found) if json else abono.webhooks.as_table(found))
+    if json:
+        typer.echo(abono.webhooks.as_json(found))
+        return 0
+    typer.echo(abono.webhooks.as_table(found) if found else f"No webhook is {state}.")
+    if found and state != InboxState.APPLIED:
+        typer.echo(
+            "Each is tried again by itself. At once: `abono webhooks replay ID`. What the errors mean:"
+            " docs/operating.md, under Webhooks that wait.",
+            err=True,  # The table alone goes to grep.
+        )
     return 0
 
 
@@ -329,7 +338,8 @@ def replay_webhooks(
         return _complain("Name webhooks by their ids, or say --all-failed.", code=2)
     url = _settings().database_url
     if all_failed:
-        typer.echo(f"{asyncio.run(abono.webhooks.replay_failed(url))} will be delivered again.")
+        count = asyncio.run(abono.webhooks.replay_failed(url))
+        typer.echo(f"{count} will be delivered again." if count else "No webhook is failed.")
         return 0
     try:
         ids = [UUID(text) for text in webhook_ids or []]
@@ -338,7 +348,8 @@ def replay_webhooks(
     count = asyncio.run(abono.webhooks.replay_webhooks(url, ids))
     typer.echo(f"{count} of {len(ids)} will be delivered again.")
     if count < len(ids):
-        return _complain("The others are applied already, or are not there.", code=1)
+        rest = "The others are" if count else "They are" if len(ids) > 1 else "It is"
+        return _complain(f"{rest} applied already, or not there.", code=1)
     return 0
 
 

@@ -18,7 +18,12 @@ from models.storage.tables import WebhookEvent
 
 # Failed ones that are delivered again by one command: the dispatcher takes 200 at a time.
 REPLAY_MAX = 10_000
-HEADINGS = ("ID", "PROVIDER", "EVENT", "RECEIVED (UTC)", "STATE", "TRIES", "LAST ERROR")
+HEADINGS = (
+    *("ID", "PROVIDER", "EVENT", "PROVIDER'S ID", "RECEIVED (UTC)", "STATE", "TRIES"),
+    *("NEXT TRY (UTC)", "WORKFLOW", "LAST ERROR"),
+)
+_NONE = "-"
+_TIME = "%Y-%m-%d %H:%M:%S"
 
 
 async def list_webhooks(database_url: str, state: InboxState, limit: int) -> list[InboxEventView]:
@@ -44,9 +49,7 @@ def as_json(events: Sequence[InboxEventView]) -> str:
 
 
 def as_table(events: Sequence[InboxEventView]) -> str:
-    """A line for each, in columns, or a sentence when there is none. Never folded: a line is for grep."""
-    if not events:
-        return "No webhook is in this state."
+    """A line for each, in columns. Never folded: a line is for grep."""
     rows = [HEADINGS, *(_cells(event) for event in events)]
     widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
     return "\n".join(
@@ -60,10 +63,13 @@ def _cells(event: InboxEventView) -> tuple[str, ...]:
         str(event.id),
         event.provider,
         event.event_type,
-        f"{event.received_at:%Y-%m-%d %H:%M:%S}",
+        event.provider_event_id,
+        event.received_at.strftime(_TIME),
         event.disposition or event.state,
         str(event.tries),
-        event.last_error or "",
+        event.next_try_at.strftime(_TIME) if event.next_try_at else _NONE,
+        event.workflow_id or _NONE,
+        event.last_error or _NONE,
     )
 
 

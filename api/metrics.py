@@ -50,7 +50,7 @@ class Metrics:
         )
         # A series that begins with its first refusal has no rate before the second one.
         for provider in ProviderName:
-            for result in ("accepted", "webhook_signature_invalid"):
+            for result in ("accepted", "webhook_signature_invalid", "webhook_malformed"):
                 self.webhooks.labels(str(provider), result)
         self.dispatched = Counter(
             "abono_dispatched_events",

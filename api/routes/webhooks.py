@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import structlog
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
@@ -18,6 +19,7 @@ from providers.protocol import PaymentProvider
 
 router = APIRouter(prefix="/webhooks", tags=["Webhooks"])
 
+_log = structlog.get_logger("abono.api")
 _NAMES = frozenset(ProviderName)
 
 
@@ -71,8 +73,8 @@ async def _take(provider: str, request: Request, context: ApiContext) -> Recepti
     event = _parse(adapter, raw, request)
     try:
         return await context.inbox.receive(event, raw)
-    except WebhookMalformed:
-        raise WebhookUnreadable("The body is not a JSON object.") from None
+    except WebhookMalformed as reason:
+        raise _unreadable(provider, reason) from None
     except Exception as error:
         # 503 whatever it was: the provider keeps the event and sends it again.
         if not isinstance(error, InboxFull) and not is_database_away(error):
@@ -87,5 +89,12 @@ def _parse(adapter: PaymentProvider, raw: bytes, request: Request) -> ProviderEv
         raise Unauthenticated(
             "The signature is missing or wrong.", code="webhook_signature_invalid"
         ) from None
-    except WebhookMalformed:
-        raise WebhookUnreadable("The webhook is authentic but cannot be read.") from None
+    except WebhookMalformed as reason:
+        raise _unreadable(request.path_params["provider"], reason) from None
+
+
+def _unreadable(provider: str, reason: WebhookMalformed) -> WebhookUnreadable:
+    """It is kept nowhere, so that the log is the only one who can say what was wrong with it. The reason
+    names fields and kinds of errors, and nothing that was sent."""
+    _log.warning("webhook cannot be read", provider=provider, reason=str(reason))
+    return WebhookUnreadable("The webhook is authentic but cannot be read.")

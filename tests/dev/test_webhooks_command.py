@@ -66,10 +66,15 @@ def listed(capsys: pytest.CaptureFixture[str], *options: str) -> list[dict[str, 
 def test_the_table_and_the_states(inbox: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     waiting, failed, applied = inbox
     assert cli.run(["webhooks", "list", "--state", "failed"]) == 0
-    heading, line = capsys.readouterr().out.splitlines()
+    told = capsys.readouterr()
+    heading, line = told.out.splitlines()
     assert heading.split()[:3] == ["ID", "PROVIDER", "EVENT"]
     assert line.split()[:3] == [failed, "conekta", "order.paid"]
-    assert line.endswith("failed  4      signal failed: X")
+    next_try = NOW + timedelta(hours=1)
+    assert line.split("failed", 1)[1].split() == [
+        *("4", f"{next_try:%Y-%m-%d}", f"{next_try:%H:%M:%S}", "-", "signal", "failed:", "X")
+    ]
+    assert "abono webhooks replay ID" in told.err, "what to do next, out of grep's way"
     assert [found["id"] for found in listed(capsys)] == [failed, waiting]
     assert [found["id"] for found in listed(capsys, "--state", "applied")] == [applied]
     assert len(listed(capsys, "--limit", "1")) == 1
@@ -86,7 +91,9 @@ def test_replaying(inbox: list[str], capsys: pytest.CaptureFixture[str]) -> None
     assert listed(capsys, "--state", "failed") == []
     assert {found["tries"] for found in listed(capsys)} == {0}
     assert cli.run(["webhooks", "list", "--state", "failed"]) == 0
-    assert "No webhook is in this state." in capsys.readouterr().out
+    assert "No webhook is failed." in capsys.readouterr().out
+    assert cli.run(["webhooks", "replay", applied]) == 1
+    assert "It is applied already, or not there." in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
