@@ -18,7 +18,8 @@ REASON = "The customer lost the slip; ticket 8412."
 
 Reason = Annotated[
     str,
-    StringConstraints(strip_whitespace=True, min_length=3, max_length=500),
+    # The pattern says in the API's description that blanks at either end do not count.
+    StringConstraints(strip_whitespace=True, min_length=3, max_length=500, pattern=r"\S[\s\S]+\S"),
     Field(description="Why, in a sentence: it stands in the audit log."),
 ]
 ShortText = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]

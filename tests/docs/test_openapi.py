@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import nullcontext
 from typing import Any
 
 import jsonschema_rs
 import pytest
+from pydantic import TypeAdapter, ValidationError
 
 from abono.dev.documents import OPENAPI_PAGE, openapi_text
 from api.auth import Scope
 from api.error_catalog import error_codes, problem_type
+from api.operator_schemas import Reason
 
 # Of the framework: no operation has them, since it is the address that is wrong.
 OF_NO_OPERATION = {"method_not_allowed"}
@@ -98,6 +101,15 @@ def test_names_that_have_a_pattern_are_the_only_ones() -> None:
     open_ones = [part for part in _parts(DOCUMENT) if "patternProperties" in part]
     assert open_ones
     assert all(part["additionalProperties"] is False for part in open_ones)
+
+
+@pytest.mark.parametrize("text", ["abc", "a c", "  abc ", " ab", "a  ", "   ", "a\nc"])
+def test_a_reason_of_blanks_is_refused_by_the_description_too(text: str) -> None:
+    reason = TypeAdapter(Reason)
+    described = jsonschema_rs.is_valid(reason.json_schema(), text)
+    assert described == (len(text.strip()) >= 3)
+    with nullcontext() if described else pytest.raises(ValidationError):
+        reason.validate_python(text)
 
 
 def _parts(value: Any) -> Iterator[dict[str, Any]]:
