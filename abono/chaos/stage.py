@@ -19,6 +19,8 @@ from abono.dev.supervisor import Supervisor, prepare_home
 
 # A part that is not back by then does not come back by itself.
 BACK_SECONDS_MAX = 60.0
+# Nothing of it is kept, and everything here has been killed before.
+STOP_SECONDS_MAX = 4.0
 
 
 class Watchman(Report):
@@ -126,4 +128,4 @@ async def stage(
             info = await supervisor.start(without_own_keys(os.environ) | dict(more or {}))
             yield Stage(home, supervisor, info, watchman)
         finally:
-            await supervisor.stop()
+            await supervisor.stop(STOP_SECONDS_MAX)

@@ -89,13 +89,13 @@ class Supervisor:
         self._publish()
         return self.info
 
-    async def stop(self) -> None:
-        """Everything, last started first, within STOP_SECONDS_MAX."""
+    async def stop(self, seconds_max: float = STOP_SECONDS_MAX) -> None:
+        """Everything, last started first, within so many seconds; by force what takes longer."""
         for watcher in self._watchers:
             watcher.cancel()
         await asyncio.gather(*self._watchers, return_exceptions=True)
         info_file(self.home).unlink(missing_ok=True)
-        deadline = time.monotonic() + STOP_SECONDS_MAX
+        deadline = time.monotonic() + seconds_max
         for still_to_come, child in reversed(list(enumerate(self._children))):
             left = deadline - time.monotonic() - still_to_come * STOP_SECONDS_MIN
             seconds = min(child.stop_seconds, left)

@@ -74,7 +74,7 @@ async def open_stack(home: Path, tell: Callable[[str], None]) -> AsyncIterator[S
         balancer = Balancer([on.info.api_url, url])
         until.push_async_callback(balancer.aclose)
         await until.enter_async_context(serving(balancer, door))
-        until.push_async_callback(asyncio.to_thread, second.stop)
+        until.callback(second.kill)
         second.start()
         stack = Stack(on, second, url, balancer)
         await second.wait_until(stack._second_is_ready, BACK_SECONDS_MAX)

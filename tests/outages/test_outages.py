@@ -35,9 +35,9 @@ from tests.outages.traffic import Customers, bill, flowing, open_customers
 SECONDS = float(os.environ.get("ABONO_TEST_OUTAGE_SECONDS", "6"))
 WHOLE = SECONDS >= 60
 CARDS, SLIPS = (40, 12) if WHOLE else (4, 3)
-BILLS_PER_SECOND = 3.0
+BILLS_PER_SECOND = 3.0 if WHOLE else 2.0
 # Without PostgreSQL that long, and customers are billed that long before and after.
-DATABASE_SECONDS = min(SECONDS / 4, 5.0)
+DATABASE_SECONDS = min(SECONDS / 6, 5.0)
 # Half of what the least patient provider waits; on a quiet machine it is hundredths of a second.
 ACCEPT_SECONDS_MAX = 5.0
 DRAIN_SECONDS_MAX = 60.0 + 2 * SECONDS
