@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 
 from api.invoice_views import AttemptView
 from api.problems import CombinationError
-from api.schemas import AMOUNT_MINOR_MAX, Currency, Moment
+from api.schemas import AMOUNT_MINOR_MAX, Currency, Moment, Name
 from models.operations import DecidedBy, Declaration, Resolution
 from models.outcomes import OutcomeClass
 
@@ -22,7 +22,6 @@ Reason = Annotated[
     StringConstraints(strip_whitespace=True, min_length=3, max_length=500, pattern=r"\S[\s\S]+\S"),
     Field(description="Why, in a sentence: it stands in the audit log."),
 ]
-ShortText = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
 
 
 def _example(**values: Any) -> ConfigDict:
@@ -53,7 +52,7 @@ class MarkPaidRequest(OperatorAction):
 
     amount_minor: int = Field(ge=1, le=AMOUNT_MINOR_MAX)
     currency: Currency
-    reference: ShortText
+    reference: Name
     received_at: Moment
 
 
@@ -64,7 +63,7 @@ class ResolveRequest(OperatorAction):
     model_config = _example(declared="not_executed")
 
     declared: Declaration | None = None
-    provider_object_id: ShortText | None = None
+    provider_object_id: Name | None = None
 
     @model_validator(mode="after")
     def _object_of_a_success(self) -> ResolveRequest:

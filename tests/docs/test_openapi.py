@@ -103,6 +103,12 @@ def test_names_that_have_a_pattern_are_the_only_ones() -> None:
     assert all(part["additionalProperties"] is False for part in open_ones)
 
 
+def test_blanks_alone_are_refused_by_the_description_of_a_reference_too() -> None:
+    schema = DOCUMENT["components"]["schemas"]["MarkPaidRequest"]["properties"]["reference"]
+    assert not jsonschema_rs.is_valid(schema, " \f")
+    assert jsonschema_rs.is_valid(schema, " x")
+
+
 @pytest.mark.parametrize("text", ["abc", "a c", "  abc ", " ab", "a  ", "   ", "a\nc"])
 def test_a_reason_of_blanks_is_refused_by_the_description_too(text: str) -> None:
     reason = TypeAdapter(Reason)
