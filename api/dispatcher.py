@@ -11,17 +11,12 @@ import asyncio
 import contextlib
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from datetime import timedelta
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 import structlog
 from pydantic import ValidationError
-from sqlalchemy import Text, Uuid, case, cast, func, literal, select, update, values
-from sqlalchemy import column as column_
-from sqlalchemy.dialects.postgresql import INTERVAL
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import InstrumentedAttribute
 
 from activities.benefits import write_grant
 from activities.event_facts import DueEvent, load_facts
@@ -29,24 +24,14 @@ from activities.event_targets import Disposition, Parked, Target, judge
 from api.clock import now
 from api.context import ApiContext
 from api.delivery import Delivery, Report
+from api.inbox_statements import CLAIM, GIVE_BACK, SECONDS_TO_NEXT, SETTLE, write_texts
 from api.outbound.courier import Courier
 from api.problems import is_database_away, log_unexpected
 from api.reminders import Reminders
 from api.retention import Cleaner
 from api.starter import Starter
 from models.events import EventKind, ProviderEvent
-from models.storage.tables import WebhookEvent
 
-BATCH = 200
-# From a claim to the next one, when nothing was applied in between.
-RESEND_AFTER: tuple[timedelta, ...] = (
-    timedelta(seconds=2),
-    timedelta(seconds=5),
-    timedelta(seconds=15),
-    timedelta(minutes=1),
-    timedelta(minutes=5),
-    timedelta(hours=1),
-)
 # A bell that was not heard (another replica's, a lost connection) costs no more than this.
 _IDLE_SECONDS_MAX = 5.0
 # When all that is due is locked by another replica.
@@ -56,7 +41,6 @@ _AWAY_PAUSE_SECONDS_MIN, _AWAY_PAUSE_SECONDS_MAX = 0.1, 2.0
 _log = structlog.get_logger("abono.dispatcher")
 
 Addressed = list[tuple[DueEvent, Target]]
-Column = InstrumentedAttribute[str | None]
 
 
 class Dispatcher:
@@ -174,10 +158,10 @@ class Dispatcher:
             else:
                 settled[verdict].append(item.id)
         for disposition, ids in settled.items():
-            await session.execute(_settle_rows(ids, disposition))
-        await _write_texts(session, WebhookEvent.last_error, notes)
+            await session.execute(SETTLE, {"ids": ids, "said": disposition.value})
+        await _write_texts(session, "last_error", notes)
         workflow_ids = {item.id: target.workflow_id for item, target in addressed}
-        await _write_texts(session, WebhookEvent.workflow_id, workflow_ids)
+        await _write_texts(session, "workflow_id", workflow_ids)
         self._count(settled, len(notes), len(addressed))
         return addressed
 
@@ -194,14 +178,12 @@ class Dispatcher:
             return
         async with self._context.sessions.begin() as session:
             if report.away:
-                await session.execute(_give_back(report.away))
-            await _write_texts(session, WebhookEvent.last_error, report.errors)
+                await session.execute(GIVE_BACK, {"ids": report.away})
+            await _write_texts(session, "last_error", report.errors)
 
     async def _seconds_to_next(self) -> float:
-        due_in = func.extract("epoch", func.min(WebhookEvent.next_dispatch_at) - func.now())
-        statement = select(due_in).where(WebhookEvent.applied_at.is_(None))
         async with self._context.sessions() as session:
-            seconds = await session.scalar(statement)
+            seconds = await session.scalar(SECONDS_TO_NEXT)
         lag = 0.0 if seconds is None else max(0.0, -float(seconds))
         self._context.metrics.dispatcher_lag.set(lag)
         if seconds is None:
@@ -219,24 +201,7 @@ async def _applied_here(session: AsyncSession, event: ProviderEvent) -> bool:
 
 async def _claim(session: AsyncSession) -> tuple[list[DueEvent], list[UUID]]:
     """What is due and nobody else has, oldest first; and the ids of rows that cannot be read."""
-    due = (
-        select(WebhookEvent.id)
-        .where(WebhookEvent.applied_at.is_(None), WebhookEvent.next_dispatch_at <= func.now())
-        .order_by(WebhookEvent.id)
-        .limit(BATCH)
-        .with_for_update(skip_locked=True)
-        .cte("due")
-    )
-    claim = (
-        update(WebhookEvent)
-        .where(WebhookEvent.id == due.c.id)
-        .values(attempts=WebhookEvent.attempts + 1, next_dispatch_at=func.now() + _resend_after())
-        .returning(
-            WebhookEvent.id, WebhookEvent.event, WebhookEvent.attempts, WebhookEvent.received_at
-        )
-        .execution_options(synchronize_session=False)
-    )
-    return _read(sorted((await session.execute(claim)).all()))
+    return _read(sorted((await session.execute(CLAIM)).all()))
 
 
 def _read(rows: Sequence[Any]) -> tuple[list[DueEvent], list[UUID]]:
@@ -253,39 +218,9 @@ def _read(rows: Sequence[Any]) -> tuple[list[DueEvent], list[UUID]]:
     return due, unreadable
 
 
-def _resend_after() -> Any:
-    *steps, last = [cast(literal(step), INTERVAL) for step in RESEND_AFTER]
-    return case(*((WebhookEvent.attempts == n, step) for n, step in enumerate(steps)), else_=last)
-
-
-def _settle_rows(ids: list[UUID], disposition: Disposition) -> Any:
-    return (
-        update(WebhookEvent)
-        .where(WebhookEvent.id.in_(ids), WebhookEvent.applied_at.is_(None))
-        .values(applied_at=func.now(), disposition=disposition.value, last_error=None)
-        .execution_options(synchronize_session=False)
-    )
-
-
-def _give_back(ids: list[UUID]) -> Any:
-    return (
-        update(WebhookEvent)
-        .where(WebhookEvent.id.in_(ids), WebhookEvent.applied_at.is_(None))
-        .values(attempts=WebhookEvent.attempts - 1, next_dispatch_at=func.now())
-        .execution_options(synchronize_session=False)
-    )
-
-
-async def _write_texts(session: AsyncSession, column: Column, texts: dict[UUID, str]) -> None:
-    """A text for each row, in one statement; rows that have it already are left alone."""
-    if not texts:
-        return
-    pairs = values(column_("id", Uuid), column_("text", Text), name="pairs").data(
-        list(texts.items())
-    )
-    await session.execute(
-        update(WebhookEvent)
-        .where(WebhookEvent.id == pairs.c.id, column.is_distinct_from(pairs.c.text))
-        .values({column: pairs.c.text})
-        .execution_options(synchronize_session=False)
-    )
+async def _write_texts(
+    session: AsyncSession, column: Literal["last_error", "workflow_id"], texts: dict[UUID, str]
+) -> None:
+    if texts:
+        pairs = {"ids": list(texts), "texts": list(texts.values())}
+        await session.execute(write_texts(column), pairs)

@@ -9,21 +9,30 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from sqlalchemy import func, update
+from sqlalchemy import text
 from starlette.applications import Starlette
 
 from api.context import ApiContext
 from api.dispatcher import Dispatcher
+from models.events import ProviderEvent
 from models.outcomes import ProviderName
-from models.storage.tables import WebhookEvent
 from sandbox.core import Core
 
 # A webhook may be answered by another event at once; more passes than that would be a loop.
 _PASSES_MAX = 5
+# Webhooks on their way to the inbox: of this order, so that none waits long for the others.
+_TOGETHER_MAX = 200
+
+_SOMETHING_WAITS = text("SELECT EXISTS (SELECT FROM webhook_events WHERE applied_at IS NULL)")
+# Waiting is in real seconds; here they are over at once.
+_MAKE_DUE = text(
+    "UPDATE webhook_events SET next_dispatch_at = now() WHERE applied_at IS NULL AND attempts = 0"
+)
 
 
 @dataclass(frozen=True)
@@ -54,15 +63,13 @@ class Courier:
     async def deliver(self) -> None:
         """Everything that the providers have sent since the last time, less what the network loses."""
         async with self._lock:
-            for event in self._on_the_way():
-                await self._hand_over(event)
+            await self._hand_over(self._on_the_way())
             await self._dispatch()
 
     async def deliver_all(self) -> None:
         """The network is whole again, and what the providers repeat arrives, the lost included."""
         async with self._lock:
-            for event in self._core.webhooks.events:
-                await self._hand_over(event)
+            await self._hand_over(self._core.webhooks.events)
             self._seen, self._held = len(self._core.webhooks.events), []
             await self._dispatch()
 
@@ -92,23 +99,27 @@ class Courier:
             self._chance.shuffle(arriving)
         return arriving
 
-    async def _hand_over(self, record: dict[str, Any]) -> None:
+    async def _hand_over(self, records: Sequence[dict[str, Any]]) -> None:
+        """In their order, stored together as a burst is."""
+        receive = self._context.inbox.receive
+        for start in range(0, len(records), _TOGETHER_MAX):
+            parsed = [self._parse(one) for one in records[start : start + _TOGETHER_MAX]]
+            await asyncio.gather(*(receive(*one) for one in parsed if one is not None))
+
+    def _parse(self, record: dict[str, Any]) -> tuple[ProviderEvent, bytes] | None:
         adapter = self._context.providers.get(ProviderName(record["provider"]))
         if adapter is None:
-            return
+            return None
         raw = json.dumps(record["body"], separators=(",", ":")).encode()
         headers = self._core.webhooks.signers[record["provider"]](raw)
-        event = adapter.parse_webhook(raw, {name.lower(): text for name, text in headers.items()})
-        await self._context.inbox.receive(event, raw)
+        named = {name.lower(): text for name, text in headers.items()}
+        return adapter.parse_webhook(raw, named), raw
 
     async def _dispatch(self) -> None:
         for _ in range(_PASSES_MAX):
-            async with self._context.sessions.begin() as session:
-                # Waiting is in real seconds; here they are over at once.
-                await session.execute(
-                    update(WebhookEvent)
-                    .where(WebhookEvent.applied_at.is_(None), WebhookEvent.attempts == 0)
-                    .values(next_dispatch_at=func.now())
-                )
+            async with self._context.sessions() as session:
+                if not await session.scalar(_SOMETHING_WAITS):
+                    return
+                await session.execute(_MAKE_DUE)
             if not await self._dispatcher.run_once():
                 return

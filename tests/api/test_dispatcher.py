@@ -12,7 +12,8 @@ from temporalio.service import RPCError
 from temporalio.worker import Worker
 
 from api.clock import now
-from api.dispatcher import RESEND_AFTER, Dispatcher
+from api.dispatcher import Dispatcher
+from api.inbox_statements import RESEND_AFTER
 from models.events import EventKind
 from models.storage.tables import Payment, WebhookEvent, new_id
 from tests.api.dispatching import (
