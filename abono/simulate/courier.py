@@ -28,7 +28,10 @@ _PASSES_MAX = 5
 # Webhooks on their way to the inbox: of this order, so that none waits long for the others.
 _TOGETHER_MAX = 200
 
-_SOMETHING_WAITS = text("SELECT EXISTS (SELECT FROM webhook_events WHERE applied_at IS NULL)")
+_SOMETHING_WAITS = text(
+    "SELECT EXISTS (SELECT FROM webhook_events"
+    " WHERE applied_at IS NULL AND (attempts = 0 OR next_dispatch_at <= now()))"
+)
 # Waiting is in real seconds; here they are over at once.
 _MAKE_DUE = text(
     "UPDATE webhook_events SET next_dispatch_at = now() WHERE applied_at IS NULL AND attempts = 0"

@@ -126,6 +126,7 @@ async def test_a_history_holds_no_plain_text(databases: TestDatabases, tmp_path:
 
 def test_encryption_does_not_depend_on_what_a_payload_is_about() -> None:
     """A worker leaves out what it is about, because it costs much (`abono.workflow_runner`)."""
-    codec = data_converter(NEW).payload_codec
-    assert codec is not None
-    assert not isinstance(codec, WithSerializationContext)
+    converter = data_converter(NEW)
+    assert converter.payload_codec is not None
+    assert not isinstance(converter.payload_codec, WithSerializationContext)
+    assert converter.external_storage is None
