@@ -133,7 +133,7 @@ class Dispatcher:
                         raise
                     log_unexpected("event cannot be judged", error, inbox_id=str(item.id))
                     note = {item.id: f"cannot be judged: {type(error).__name__}"}
-                    await _write_texts(session, WebhookEvent.last_error, note)
+                    await _write_texts(session, "last_error", note)
             await self._sort_out(session, [], unreadable)
         return due, unreadable, addressed
 
