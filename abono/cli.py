@@ -184,7 +184,8 @@ def reconcile(
 ) -> int:
     """Compare the providers' books with ours and have what webhooks missed put right.
 
-    Exit codes: 0 no drift, 1 drift repaired, 2 drift left for a person, 3 it could not be done.
+    Exit codes: 0 no drift, 1 drift repaired, 2 drift left for a person, 3 a provider was not compared
+    to its end (the others were), 4 nothing could be done.
     """
     import abono.reconcile as reconciling
     from abono.dev.explain import explain

@@ -6,7 +6,7 @@ import asyncio
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -25,7 +25,7 @@ from models.storage.engine import make_engine, make_sessions
 from models.storage.tables import ReconciliationFinding
 from workflows.reconcile import ReconcileWorkflow
 
-NO_DRIFT, REPAIRED, LEFT, NOT_DONE = 0, 1, 2, 3
+NO_DRIFT, REPAIRED, LEFT, INCOMPLETE, NOT_DONE = range(5)
 HEADINGS = ("PROVIDER", "WHAT", "OBJECT", "THEIRS", "OURS", "NOW")
 _AGO = re.compile(r"(\d{1,4})([mhd])")
 _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
@@ -39,13 +39,25 @@ class Asked:
 
 
 @dataclass(frozen=True)
+class Refusal:
+    """Why no run was made at a provider."""
+
+    provider: ProviderName
+    reason: str
+
+
+@dataclass(frozen=True)
 class Outcome:
     reports: list[ReconcileReport]
     findings: list[ReconciliationFinding]
+    refusals: list[Refusal] = field(default_factory=list)
 
     @property
     def exit_code(self) -> int:
-        if any(report.left or not report.finished for report in self.reports):
+        """The gravest: what nobody has looked at may be anything."""
+        if self.refusals or not all(report.finished for report in self.reports):
+            return INCOMPLETE
+        if any(report.left for report in self.reports):
             return LEFT
         return REPAIRED if any(report.repaired for report in self.reports) else NO_DRIFT
 
@@ -71,7 +83,9 @@ async def reconcile(settings: Settings, asked: Asked) -> Outcome:
     if not names:
         raise DevError("No such provider is configured: there is nobody to ask.")
     client = await connect_temporal(settings, lazy=False)
-    reports = await asyncio.gather(*(_run(client, name, asked) for name in names))
+    answers = await asyncio.gather(*(_run(client, name, asked) for name in names))
+    reports = [answer for answer in answers if isinstance(answer, ReconcileReport)]
+    refusals = [answer for answer in answers if isinstance(answer, Refusal)]
     engine = make_engine(settings.sqlalchemy_url, pool_size=1)
     try:
         async with make_sessions(engine)() as session:
@@ -80,12 +94,13 @@ async def reconcile(settings: Settings, asked: Asked) -> Outcome:
             statement = (
                 select(table).where(table.run_id.in_(runs)).order_by(table.found_at, table.id)
             )
-            return Outcome(list(reports), list(await session.scalars(statement)))
+            return Outcome(reports, list(await session.scalars(statement)), refusals)
     finally:
         await engine.dispose()
 
 
-async def _run(client: Client, provider: ProviderName, asked: Asked) -> ReconcileReport:
+async def _run(client: Client, provider: ProviderName, asked: Asked) -> ReconcileReport | Refusal:
+    """One that cannot be asked keeps nobody from asking the others."""
     request = ReconcileInput(provider=provider, since=asked.since, dry_run=asked.dry_run)
     try:
         handle: WorkflowHandle[ReconcileWorkflow, ReconcileReport] = await client.start_workflow(
@@ -97,9 +112,9 @@ async def _run(client: Client, provider: ProviderName, asked: Asked) -> Reconcil
         )
         return await handle.result()
     except WorkflowAlreadyStartedError:
-        raise DevError(f"A run at {provider} is under way: wait for it to end.") from None
+        return Refusal(provider, "a run is under way: wait for it to end")
     except WorkflowFailureError as failure:
-        raise DevError(f"The run at {provider} failed: {failure.cause}.") from failure
+        return Refusal(provider, f"the run failed: {failure.cause}")
 
 
 def as_table(outcome: Outcome) -> str:
@@ -109,7 +124,9 @@ def as_table(outcome: Outcome) -> str:
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
         for row in rows
     ]
-    return "\n".join([*(lines if outcome.findings else []), *map(_summary, outcome.reports)])
+    refused = [f"{one.provider}: NOT COMPARED, {one.reason}." for one in outcome.refusals]
+    summaries = [*map(_summary, outcome.reports), *refused]
+    return "\n".join([*(lines if outcome.findings else []), *summaries])
 
 
 def as_json(outcome: Outcome) -> str:
@@ -121,7 +138,9 @@ def as_json(outcome: Outcome) -> str:
         for one in outcome.findings
     ]  # fmt: skip
     reports = [report.model_dump(mode="json") for report in outcome.reports]
-    return json.dumps({"runs": reports, "findings": findings}, indent=2)
+    refused = [{"provider": one.provider, "reason": one.reason} for one in outcome.refusals]
+    said = {"runs": reports, "findings": findings, "not_compared": refused}
+    return json.dumps(said, indent=2)
 
 
 def _cells(finding: ReconciliationFinding) -> tuple[str, ...]:
@@ -144,7 +163,9 @@ def _summary(report: ReconcileReport) -> str:
         if report.reported_before
         else ""
     )
-    stopped = "" if report.finished else "; not finished, the next run goes on"
+    stopped = ""
+    if not report.finished:
+        stopped = f"; NOT COMPARED TO THE END ({report.stopped_by}), the next run goes on there"
     return (
         f"{report.provider}: {report.objects} objects since {report.since:%Y-%m-%d %H:%M} UTC, "
         f"{drift}{earlier}{stopped}."

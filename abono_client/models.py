@@ -1112,7 +1112,8 @@ class RoutingDecisionView(BaseModel):
 
 class RunView(BaseModel):
     """
-    A run at one provider. `status`: running, finished, or cut_off (the next run goes on).
+    A run at one provider. `status`: running, finished, or cut_off (the next run goes on): `stopped_by`
+    says why.
     """
 
     model_config = ConfigDict(
@@ -1123,6 +1124,7 @@ class RunView(BaseModel):
     account: str
     dry_run: bool
     status: str
+    stopped_by: str | None
     since: AwareDatetime
     started_at: AwareDatetime
     finished_at: AwareDatetime | None
@@ -1639,6 +1641,7 @@ class FindingView(BaseModel):
         "amount_differs",
         "refund_unknown_there",
         "unknown_there",
+        "dispute_differs",
         "not_on_sale",
     ]
     object_id: str

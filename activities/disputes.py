@@ -78,7 +78,7 @@ class DisputeActivities(DisputeCalls, DisputeRecords):
     async def record_dispute(self, record: DisputeRecord) -> DisputeNews | None:
         """Write it down, and what it means for the books; None when its payment is not known (yet)."""
         async with self._sessions.begin() as session:
-            payment = await _find_payment(session, record)
+            payment = await find_payment(session, record.seen, record.account)
             if payment is None:
                 return None
             news = await _write(session, record, payment)
@@ -97,12 +97,13 @@ class DisputeActivities(DisputeCalls, DisputeRecords):
         return provider
 
 
-async def _find_payment(session: AsyncSession, record: DisputeRecord) -> Payment | None:
+async def find_payment(
+    session: AsyncSession, seen: DisputeSnapshot, account: str
+) -> Payment | None:
     """The capture that is disputed: by the charge's own id, else by the payment or order that it was."""
-    seen = record.seen
     ours = select(Payment).where(
         Payment.provider == seen.provider,
-        Payment.account == record.account,
+        Payment.account == account,
         Payment.kind == "capture",
     )
     ids = [

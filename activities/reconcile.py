@@ -9,7 +9,6 @@ one transaction with its findings.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -19,8 +18,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
+from activities import reconcile_runs
 from activities.provider_calls import heartbeat, retryable, server_time
-from activities.reconcile_ours import Side, our_sides
+from activities.reconcile_disputes import Side
+from activities.reconcile_ours import our_sides
 from activities.reconcile_plans import PriceCheck
 from activities.reconcile_reading import Page, parts, read_part
 from activities.reconcile_signatures import (
@@ -54,11 +55,6 @@ from providers.failures import ProviderFailure
 from providers.protocol import PaymentProvider
 from providers.registry import ProviderRegistry
 
-RUNNING, FINISHED, CUT_OFF = "running", "finished", "cut_off"
-# A first run looks back a week: longer than any voucher lives at Stripe.
-FIRST_LOOK = timedelta(days=7)
-# Runs overlap, because an object that is made during one may show late in a list.
-OVERLAP = timedelta(hours=1)
 # Findings of earlier runs that are looked at again. More than that is no drift but a broken account.
 OPEN_FINDINGS_MAX = 1000
 INBOX_CHANNEL = "abono_inbox"  # On which the dispatchers hear that something is due.
@@ -74,31 +70,12 @@ class ReconcileActivities(ReconcileCalls, ReconcileRecords):
 
     @activity.defn(name="begin_reconcile")
     async def begin_reconcile(self, beginning: BeginRun) -> None:
-        """Write the run down. It goes on where the one before was cut off, or done."""
         request = beginning.request
         provider = self._provider(request.provider)
         async with self._sessions.begin() as session:
             if await session.get(ReconciliationRun, beginning.run_id) is not None:
                 return
-            before = await _latest(session, request.provider, provider.account)
-            since, cursor = _where_to_begin(before, beginning)
-            if before is not None and before.status == RUNNING:
-                before.status, before.finished_at = CUT_OFF, beginning.at
-            session.add(
-                ReconciliationRun(
-                    id=beginning.run_id,
-                    provider=request.provider,
-                    account=provider.account,
-                    dry_run=request.dry_run,
-                    since=since,
-                    started_at=beginning.at,
-                    status=RUNNING,
-                    cursor=cursor,
-                    objects=0,
-                    repaired=0,
-                    left_over=0,
-                )
-            )
+            await reconcile_runs.begin(session, beginning, provider.account)
             if not request.dry_run:
                 earlier = _open_findings(request.provider, provider.account)
                 await self._look_again(session, beginning.run_id, earlier)
@@ -108,8 +85,8 @@ class ReconcileActivities(ReconcileCalls, ReconcileRecords):
         provider = self._provider(step.provider)
         async with self._sessions() as session:
             run = await session.get_one(ReconciliationRun, step.run_id)
-        number, cursor = int(run.cursor.get("part", 0)), run.cursor.get("cursor")
         todo = parts(provider)
+        number, cursor = reconcile_runs.place(run.cursor, todo)
         if number >= len(todo):
             return True
         try:
@@ -117,19 +94,11 @@ class ReconcileActivities(ReconcileCalls, ReconcileRecords):
                 page = await self._page(provider, run, todo[number], cursor)
         except ProviderFailure as failure:
             raise retryable(failure) from None
-        following = number if page.next_cursor is not None else number + 1
-        moved = {"part": following, "cursor": page.next_cursor}
+        moved = reconcile_runs.place_after(number, page.next_cursor, todo)
         async with self._sessions.begin() as session:
-            # Another try of this activity may have been here before.
-            turned = await session.scalar(
-                update(ReconciliationRun)
-                .where(ReconciliationRun.id == run.id, ReconciliationRun.cursor == run.cursor)
-                .values(cursor=moved, objects=ReconciliationRun.objects + len(page.items))
-                .returning(ReconciliationRun.id)
-            )
-            if turned is not None:
+            if await reconcile_runs.turn(session, run, moved, len(page.items)):
                 await _compare_page(session, run, page, provider)
-        return following >= len(todo)
+        return reconcile_runs.place(moved, todo)[0] >= len(todo)
 
     async def _page(
         self, provider: PaymentProvider, run: ReconciliationRun, part: str, cursor: str | None
@@ -164,8 +133,8 @@ class ReconcileActivities(ReconcileCalls, ReconcileRecords):
                 found[status] = count
             run.repaired = found.get(FindingStatus.REPAIRED, 0)
             run.left_over = found.get(FindingStatus.LEFT, 0) + found.get(FindingStatus.FOUND, 0)
-            run.status = FINISHED if ending.complete else CUT_OFF
-            run.finished_at = ending.at
+            run.status = reconcile_runs.FINISHED if ending.complete else reconcile_runs.CUT_OFF
+            run.finished_at, run.stopped_by = ending.at, ending.stopped_by
             earlier = select(func.count()).select_from(
                 _open_findings(run.provider, run.account).where(finding.run_id != run.id).subquery()
             )
@@ -178,6 +147,7 @@ class ReconcileActivities(ReconcileCalls, ReconcileRecords):
                 left=run.left_over,
                 reported_before=int(await session.scalar(earlier) or 0),
                 finished=ending.complete,
+                stopped_by=ending.stopped_by,
             )
 
     async def _look_again(self, session: AsyncSession, run_id: UUID, statement: Findings) -> int:
@@ -205,26 +175,6 @@ class ReconcileActivities(ReconcileCalls, ReconcileRecords):
                 f"{name} is not configured", type="not_configured", non_retryable=True
             )
         return provider
-
-
-async def _latest(session: AsyncSession, provider: str, account: str) -> ReconciliationRun | None:
-    """The latest that was no dry run."""
-    run = ReconciliationRun
-    statement = select(run).where(run.provider == provider, run.account == account, ~run.dry_run)
-    return await session.scalar(statement.order_by(run.started_at.desc()).limit(1))
-
-
-def _where_to_begin(
-    before: ReconciliationRun | None, beginning: BeginRun
-) -> tuple[datetime, dict[str, object]]:
-    since = beginning.request.since
-    if since is not None:
-        return since, {}
-    if before is None:
-        return beginning.at - FIRST_LOOK, {}
-    if before.status == FINISHED:
-        return before.started_at - OVERLAP, {}
-    return before.since, before.cursor
 
 
 def _open_findings(provider: str, account: str) -> Findings:

@@ -13,24 +13,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from activities.event_facts import EventFacts, key_of, load_facts
 from activities.event_targets import find_attempt, find_target
+from activities.reconcile_disputes import Owner, Side, dispute_sides
 from models.events import ProviderEvent
 from models.outcomes import OPEN_OUTCOMES, PAID_BY_HAND
 from models.reconcile import Listed, Ours, captures_of
 from models.states import TERMINAL_STATUSES
 from models.storage.tables import ChargeAttempt, Payment, Purchase, Refund, Subscription
-
-
-class Owner(NamedTuple):
-    """Whose an object is, by our own rows."""
-
-    application_id: UUID | None = None
-    subscription_id: UUID | None = None
-    purchase_id: UUID | None = None
-
-
-class Side(NamedTuple):
-    owner: Owner
-    ours: Ours
 
 
 class _Booked(NamedTuple):
@@ -50,8 +38,11 @@ async def our_sides(session: AsyncSession, listed: Sequence[Listed]) -> list[Sid
     asked = await _amounts_asked(session, facts)
     booked = await _captures(session, events, facts)
     owners = await _owners(session, events, facts)
+    disputed = await dispute_sides(session, events)
     return [
-        Side(owner, _side(one, facts, asked, booked))
+        disputed[event.provider_event_id]
+        if (event := one.event).dispute is not None
+        else Side(owner, _side(one, facts, asked, booked))
         for one, owner in zip(listed, owners, strict=True)
     ]
 

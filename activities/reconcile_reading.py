@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from activities import reconcile_ours
 from activities.money_seen import MoneyObject, object_of_capture, read_totals
+from activities.reconcile_disputes import OpenDispute, next_disputes
 from models.events import EventKind
 from models.reconcile import OUR_PRICES, Listed, Listing, OurRows
 from models.snapshots import InvoiceSnapshot
@@ -37,10 +38,11 @@ class Page(NamedTuple):
 
 def parts(provider: PaymentProvider) -> list[str]:
     """What a run looks at, in this order: our own rows first, because a repair there explains most of
-    what the lists show. A run that was cut off goes on by the place in this list, so it only grows at
-    its end."""
+    what the lists show. Disputes come last: by then the money that they are about is booked."""
     sells = Capability.CARD_SUBSCRIPTION in provider.capabilities.supports
-    return [*OurRows, *provider.lists.kinds, *([OUR_PRICES] if sells else [])]
+    disputes = [OurRows.DISPUTES, *({Listing.DISPUTES} & {*provider.lists.kinds})]
+    before = [part for part in (*OurRows, *provider.lists.kinds) if part not in disputes]
+    return [*before, *([OUR_PRICES] if sells else []), *disputes]
 
 
 async def read_part(
@@ -76,6 +78,11 @@ class _Rows:
             for row in mine:
                 items += await self._subscription(row)
             last = mine[-1].id if len(mine) == ROWS_PER_STEP else None
+        elif rows is OurRows.DISPUTES:
+            async with self._sessions() as session:
+                open_ones = await next_disputes(session, *whose, after, ROWS_PER_STEP)
+            items = [await self._dispute(one) for one in open_ones]
+            last = open_ones[-1].id if len(open_ones) == ROWS_PER_STEP else None
         elif rows is OurRows.ATTEMPTS:
             async with self._sessions() as session:
                 waiting = await reconcile_ours.next_attempts(session, *whose, after, ROWS_PER_STEP)
@@ -151,6 +158,12 @@ class _Rows:
             known=all(charge.provider_charge_id in there for charge in charges),
             amount_refunded_minor=seen.amount_refunded_minor if seen else None,
         )
+
+    async def _dispute(self, ours: OpenDispute) -> Listed:
+        found = await self._or_none(self._provider.get_dispute(ours.seen))
+        facts = {"kind": EventKind.DISPUTE, "dispute": found or ours.seen}
+        known_as, at = ours.seen.provider_dispute_id, ours.seen.opened_at
+        return self._listed(Listing.DISPUTES, known_as, at, facts, known=found is not None)
 
     async def _or_none(self, asking: Awaitable[Answer]) -> Answer | None:
         """None when the provider says that there is no such object."""

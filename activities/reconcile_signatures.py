@@ -33,6 +33,7 @@ class EndRun(_Message):
     run_id: UUID
     complete: bool  # False: stopped by a limit, or by a provider that does not answer.
     at: AwareDatetime
+    stopped_by: str | None = None  # Why it is not complete, for people.
 
 
 class ReconcileCalls(ABC):

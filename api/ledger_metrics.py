@@ -123,7 +123,7 @@ async def read_figures(session: AsyncSession) -> Figures:
     drift_labels = (finding.provider, finding.kind, finding.status)
     drift = select(*drift_labels, func.count()).where(~finding.dry_run).group_by(*drift_labels)
     done = select(run.provider, func.max(run.finished_at)).where(run.status == "finished")
-    done = done.where(~run.dry_run).group_by(run.provider)
+    done = done.where(~run.dry_run, ~run.is_aside).group_by(run.provider)
     return Figures(
         fallbacks=_counts(await session.execute(fallbacks)),
         attempts=_counts(await session.execute(attempts)),

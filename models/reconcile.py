@@ -8,10 +8,13 @@ from enum import StrEnum
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
+from models.disputes import follow
 from models.events import EventKind, ProviderEvent
 from models.outcomes import OPEN_OUTCOMES, OutcomeClass, ProviderName
 from models.snapshots import (
     Capture,
+    DisputeSnapshot,
+    DisputeStatus,
     InvoiceSnapshot,
     PaymentSnapshot,
     PaymentStatus,
@@ -29,6 +32,7 @@ class Listing(StrEnum):
     INVOICES = "invoices"
     REFUNDS = "refunds"
     SUBSCRIPTIONS = "subscriptions"
+    DISPUTES = "disputes"
 
 
 class OurRows(StrEnum):
@@ -37,6 +41,7 @@ class OurRows(StrEnum):
     SUBSCRIPTIONS = "our_subscriptions"
     ATTEMPTS = "our_open_payments"
     CAPTURES = "our_captures"
+    DISPUTES = "our_open_disputes"
 
 
 # What is looked at after everything else: no rows of one customer, but what all of them are sold.
@@ -58,6 +63,7 @@ class Drift(StrEnum):
     AMOUNT_DIFFERS = "amount_differs"
     REFUND_UNKNOWN_THERE = "refund_unknown_there"
     UNKNOWN_THERE = "unknown_there"  # Ours, and the provider does not know it.
+    DISPUTE_DIFFERS = "dispute_differs"
     NOT_ON_SALE = "not_on_sale"  # A price of ours that new subscriptions cannot have any more.
 
 
@@ -70,6 +76,7 @@ REPAIRABLE = frozenset(
         Drift.ENDED_AT_PROVIDER,
         Drift.SUBSCRIPTION_DIFFERS,
         Drift.INVOICE_DIFFERS,
+        Drift.DISPUTE_DIFFERS,
     }
 )
 
@@ -111,6 +118,9 @@ class Ours:
     booked_charge_ids: frozenset[str] = field(default_factory=frozenset)
     refunded_minor: int = 0  # Went back, by our books.
     refund_pending_minor: int = 0  # Is on its way back.
+    dispute_status: str | None = None
+    dispute_is_taken: bool = False  # Its money is booked as gone.
+    dispute_is_returned: bool = False
 
 
 @dataclass(frozen=True)
@@ -152,6 +162,8 @@ def compare(listed: Listed, ours: Ours, *, cancels_at_period_end: bool = True) -
     if found:
         return found[0]
     event = listed.event
+    if event.dispute is not None:
+        return _dispute(event.dispute, ours)
     if event.payment is not None:
         return _payment(event.payment, event, ours)
     if event.invoice is not None:
@@ -253,6 +265,24 @@ def _subscription(
     return None
 
 
+def _dispute(found: DisputeSnapshot, ours: Ours) -> Difference | None:
+    """One of a payment that is not ours is another program's, and so is its payment: that is reported."""
+    if not ours.has_owner:
+        return None
+    mine = None if ours.dispute_status is None else DisputeStatus(ours.dispute_status)
+    status = follow(mine, found.status)
+    is_taken = found.withdrawn or status is DisputeStatus.LOST
+    # Money that neither went nor came back by our books makes no difference when all is over.
+    taken = is_taken and not ours.dispute_is_taken and status is not DisputeStatus.WON
+    returned = (
+        status is DisputeStatus.WON and ours.dispute_is_taken and not ours.dispute_is_returned
+    )
+    if status is mine and not taken and not returned:
+        return None
+    theirs = f"{status}, money taken" if is_taken and status is DisputeStatus.OPEN else status
+    return _difference(Drift.DISPUTE_DIFFERS, theirs, mine or "not heard of")
+
+
 def _difference(drift: Drift, theirs: str, ours: str) -> Difference:
     return Difference(drift, str(theirs), str(ours))
 
@@ -262,6 +292,8 @@ def _state(ours: Ours) -> str:
     outcome = ours.attempt_outcome
     if outcome is not None:
         return str(OutcomeClass(outcome))
+    if ours.dispute_status is not None:
+        return f"dispute {ours.dispute_status}"
     return str(ours.subscription_status or ours.invoice_status or "booked")
 
 
@@ -299,7 +331,8 @@ class ReconcileReport(BaseModel):
     repaired: int = 0
     left: int = 0
     reported_before: int = 0
-    finished: bool = False  # False: its limits were reached, and the next run goes on from there.
+    finished: bool = False  # False: the next run goes on from there.
+    stopped_by: str | None = None  # Why it is not finished, for people.
 
 
 def reconcile_workflow_id(provider: ProviderName) -> str:

@@ -26,6 +26,7 @@ _RUN: dict[str, Any] = {
     "account": "default",
     "dry_run": False,
     "status": "finished",
+    "stopped_by": None,
     "since": "2026-11-22T00:00:00Z",
     "started_at": "2026-11-22T06:00:00Z",
     "finished_at": "2026-11-22T06:00:09Z",
@@ -52,7 +53,8 @@ _FINDING: dict[str, Any] = {
 
 
 class RunView(BaseModel):
-    """A run at one provider. `status`: running, finished, or cut_off (the next run goes on)."""
+    """A run at one provider. `status`: running, finished, or cut_off (the next run goes on): `stopped_by`
+    says why."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [_RUN]})
 
@@ -61,6 +63,7 @@ class RunView(BaseModel):
     account: str
     dry_run: bool
     status: str
+    stopped_by: str | None
     since: datetime
     started_at: datetime
     finished_at: datetime | None

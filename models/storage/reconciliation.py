@@ -25,10 +25,14 @@ class ReconciliationRun(Base):
     provider: Mapped[str]
     account: Mapped[str]
     dry_run: Mapped[bool]
+    # Looked at less than was due: the next one begins as if this had not been.
+    is_aside: Mapped[bool] = mapped_column(server_default=text("false"))
     since: Mapped[datetime]  # Objects made or changed from here on were looked at.
+    chain_started_at: Mapped[datetime]  # Of the first run that this one goes on with.
     started_at: Mapped[datetime]
     finished_at: Mapped[datetime | None]
     status: Mapped[str]  # running | finished | cut_off
+    stopped_by: Mapped[str | None]  # Why it was cut off, for people.
     cursor: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
     objects: Mapped[int]  # How many were compared.
     repaired: Mapped[int]

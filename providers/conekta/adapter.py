@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from models.events import ProviderEvent
 from models.outcomes import Instrument, ProviderName
 from models.snapshots import (
+    DisputeSnapshot,
     InvoiceSnapshot,
     PaymentMethodSnapshot,
     PaymentSnapshot,
@@ -24,7 +25,7 @@ from models.snapshots import (
     SubscriptionSnapshot,
 )
 from providers.capabilities import Capabilities
-from providers.conekta import failures, mapping
+from providers.conekta import disputes, failures, mapping
 from providers.conekta.capabilities import CAPABILITIES, CURRENCY, NO_SINGLE_CARD
 from providers.conekta.cards import Cards
 from providers.conekta.client import PAGE_SIZE, ConektaClient, Sdk
@@ -265,6 +266,15 @@ class ConektaProvider(NoPlanChange, NoCheckout, NoBenefits, NoBrowserSetup, NoDi
         if canceled.status not in _CLOSED_STATUSES:
             raise failures.unreadable("orders.cancel", f"the order is still {canceled.status}")
         return canceled
+
+    async def get_dispute(self, seen: DisputeSnapshot) -> DisputeSnapshot:
+        """A chargeback has no address of its own: its order tells, where it is known which one that is."""
+        if seen.provider_payment_id is None:
+            return seen
+        order = await read_order(self._client, seen.provider_payment_id)
+        found = disputes.of_order(order, seen.opened_at)
+        is_this = found is not None and found.provider_dispute_id == seen.provider_dispute_id
+        return found if found is not None and is_this else seen
 
     async def refund(self, draft: RefundDraft) -> RefundSnapshot:
         """Refunds carry no reference of ours, so what was paid back so far tells whether to ask."""

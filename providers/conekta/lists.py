@@ -1,4 +1,4 @@
-"""What a Conekta account holds: its orders, which are payments, renewals and refunds alike.
+"""What a Conekta account holds: its orders, which are payments, renewals, refunds and disputes alike.
 
 The list filters by the time of the latest change, so a slip that is paid late and a refund show too.
 Subscriptions can be listed for one customer only: they are asked about row by row.
@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 from models.events import EventKind
 from models.outcomes import ProviderName
 from models.reconcile import Listed, ListedPage, Listing
-from providers.conekta import failures, mapping
+from providers.conekta import disputes, failures, mapping
 from providers.conekta.client import PAGE_SIZE, ConektaClient, Sdk
 from providers.conekta.orders import read_order
 from providers.conekta.webhooks import about_order
@@ -42,20 +42,26 @@ class ConektaLists:
         found = body.get("data") if isinstance(body, dict) else None
         if not isinstance(found, list):
             raise failures.unreadable("orders.list", "not a list")
-        items = [await self._order(one) for one in found]
+        items = [listed for one in found for listed in await self._order(one)]
         return ListedPage(items=items, next_cursor=_cursor(body))
 
-    async def _order(self, subject: dict[str, Any]) -> Listed:
+    async def _order(self, subject: dict[str, Any]) -> list[Listed]:
+        """As a payment, and as a dispute where it was charged back."""
         facts = await self._facts(subject)
         order = mapping.read_order("orders.list", subject)
-        return listed(
-            ProviderName.CONEKTA,
-            self._account,
-            Listing.PAYMENTS,
-            order.id,
-            mapping.instant(order.created_at or 0),
-            facts,
-        )
+        made_at = mapping.instant(order.created_at or 0)
+        seen = [self._listed(Listing.PAYMENTS, order.id, made_at, facts)]
+        dispute = disputes.of_order(order, made_at)
+        if dispute is not None:
+            about = {"kind": EventKind.DISPUTE, "dispute": dispute}
+            known_as = dispute.provider_dispute_id
+            seen.append(self._listed(Listing.DISPUTES, known_as, dispute.opened_at, about))
+        return seen
+
+    def _listed(
+        self, listing: Listing, object_id: str, at: datetime, facts: dict[str, Any]
+    ) -> Listed:
+        return listed(ProviderName.CONEKTA, self._account, listing, object_id, at, facts)
 
     async def _facts(self, subject: dict[str, Any]) -> dict[str, Any]:
         """An order that leaves out its charges in the list is read by itself."""

@@ -105,7 +105,9 @@ class StripeProvider(NoBenefits):
 
     @property
     def lists(self) -> StripeLists:
-        return StripeLists(self._client, self._payments, self.find_invoice, self._account)
+        return StripeLists(
+            self._client, self._payments, self._disputes, self.find_invoice, self._account
+        )
 
     async def aclose(self) -> None:
         await self._transport.aclose()

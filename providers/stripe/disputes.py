@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import stripe
 
 from models.outcomes import ProviderName
@@ -28,8 +30,13 @@ class Disputes:
     async def get(self, dispute_id: str) -> DisputeSnapshot:
         with calling(dispute_id):
             found = await self._v1.disputes.retrieve_async(dispute_id)
-            intent_id = mapping.reference(found.payment_intent)
-            return snapshot(found, await self._invoices_of(intent_id) if intent_id else [])
+            return snapshot(found, await self._invoices_of(_intent_of(found)))
+
+    async def listed(self, params: Any) -> tuple[list[DisputeSnapshot], str | None]:
+        """A page as Stripe's list gives it, and after what the next one begins."""
+        page = await self._v1.disputes.list_async(params)
+        seen = [snapshot(one, await self._invoices_of(_intent_of(one))) for one in page.data]
+        return seen, page.data[-1].id if page.has_more and page.data else None
 
     async def accept(self, dispute_id: str) -> DisputeSnapshot:
         """Closing is for good, and Stripe refuses it for what is closed: then how it stands is the answer."""
@@ -45,13 +52,19 @@ class Disputes:
             return found
         return await self.get(dispute_id)
 
-    async def _invoices_of(self, intent_id: str) -> list[str]:
+    async def _invoices_of(self, intent_id: str | None) -> list[str]:
         """The invoices that the payment paid: a subscription's money is known by its invoice's id."""
+        if intent_id is None:
+            return []
         listed = await self._v1.invoice_payments.list_async(
             {"payment": {"type": "payment_intent", "payment_intent": intent_id}}
         )
         references = (mapping.reference(payment.invoice) for payment in listed.data)
         return [reference for reference in references if reference is not None]
+
+
+def _intent_of(found: stripe.Dispute) -> str | None:
+    return mapping.reference(found.payment_intent)
 
 
 @mapping.readable

@@ -1,4 +1,4 @@
-"""What a Stripe account holds: payments, invoices, refunds and subscriptions, newest first.
+"""What a Stripe account holds: payments, invoices, refunds, disputes and subscriptions, newest first.
 
 Stripe filters by the time of making only, so a later change of an old object shows in another list: a
 refund is an object of its own, and who paid late or cancelled is asked about row by row.
@@ -21,25 +21,37 @@ from providers.stripe.amounts import from_stripe
 from providers.stripe.calls import calling
 from providers.stripe.cash_balance import SWEEPS
 from providers.stripe.checkout import HOSTED
+from providers.stripe.disputes import Disputes
 from providers.stripe.payments import PAGE_SIZE_MAX, Payments
 from providers.stripe.webhooks import about_invoice, about_subscription
+
+# Each costs a call more: which invoice the disputed payment paid.
+DISPUTES_PER_PAGE = 10
 
 Found = TypeVar("Found", bound=stripe.StripeObject)
 FindInvoice = Callable[[str], Awaitable[str | None]]
 
 
 class StripeLists:
-    kinds = (Listing.SUBSCRIPTIONS, Listing.PAYMENTS, Listing.INVOICES, Listing.REFUNDS)
+    kinds = (
+        Listing.SUBSCRIPTIONS,
+        Listing.PAYMENTS,
+        Listing.INVOICES,
+        Listing.REFUNDS,
+        Listing.DISPUTES,
+    )
 
     def __init__(
         self,
         client: stripe.StripeClient,
         payments: Payments,
+        disputes: Disputes,
         find_invoice: FindInvoice,
         account: str,
     ) -> None:
         self._v1 = client.v1
         self._payments = payments
+        self._disputes = disputes
         self._find_invoice = find_invoice
         self._account = account
 
@@ -57,6 +69,8 @@ class StripeLists:
             if listing is Listing.REFUNDS:
                 expanded: Any = {**made, "expand": ["data.charge"]}
                 return await self._each(await self._v1.refunds.list_async(expanded), self._refund)
+            if listing is Listing.DISPUTES:
+                return await self._disputed({**made, "limit": DISPUTES_PER_PAGE})
             # All that live, whenever they were made: one that should be over may be old.
             del made["created"]
             return await self._each(
@@ -123,6 +137,21 @@ class StripeLists:
             charge.livemode,
             amount_refunded_minor=from_stripe(charge.amount_refunded, charge.currency.upper()),
         )
+
+    async def _disputed(self, params: Any) -> ListedPage:
+        found, following = await self._disputes.listed(params)
+        items = [
+            listed(
+                ProviderName.STRIPE,
+                self._account,
+                Listing.DISPUTES,
+                one.provider_dispute_id,
+                one.opened_at,
+                {"kind": EventKind.DISPUTE, "dispute": one},
+            )
+            for one in found
+        ]
+        return ListedPage(items=items, next_cursor=following)
 
     async def _subscription(self, found: stripe.Subscription) -> Listed | None:
         facts = about_subscription(found)

@@ -232,6 +232,7 @@ class StripeSimulator:
             ("refunds.create", "POST", "/refunds", r.create),
             ("refunds.list", "GET", "/refunds", r.list_refunds),
             ("refunds.retrieve", "GET", "/refunds/{refund}", r.retrieve),
+            ("disputes.list", "GET", "/disputes", d.list_disputes),
             ("disputes.retrieve", "GET", "/disputes/{dispute}", d.retrieve),
             ("disputes.close", "POST", "/disputes/{dispute}/close", d.close_by_merchant),
             ("invoice_payments.list", "GET", "/invoice_payments", d.list_invoice_payments),

@@ -23,6 +23,17 @@ class Disputes:
     def retrieve(self, params: Params, call: Call, dispute: str) -> Object:
         return self.world.get("disputes", dispute, "dispute")
 
+    def list_disputes(self, params: Params, call: Call) -> Object:
+        """Stripe filters by the payment and by the time of making."""
+        only(params, "charge", "payment_intent", "limit", "created", "starting_after")
+        wanted = {n: params[n] for n in ("charge", "payment_intent") if n in params}
+        chosen = [
+            found
+            for found in self.world.all("disputes").values()
+            if all(found[name] == value for name, value in wanted.items())
+        ]
+        return self.world.page("/v1/disputes", chosen, params)
+
     def close_by_merchant(self, params: Params, call: Call, dispute: str) -> Object:
         """The merchant does not contest it: lost, for good."""
         only(params, "metadata")

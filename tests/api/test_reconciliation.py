@@ -25,6 +25,7 @@ async def run(api: Api) -> UUID:
         account="default",
         dry_run=False,
         since=NOW,
+        chain_started_at=NOW,
         started_at=NOW,
         finished_at=NOW,
         status="finished",

@@ -12,6 +12,8 @@ from models.outcomes import OutcomeClass, ProviderName
 from models.reconcile import REPAIRABLE, Drift, Listed, Ours, compare
 from models.snapshots import (
     Capture,
+    DisputeSnapshot,
+    DisputeStatus,
     InvoiceSnapshot,
     PaymentSnapshot,
     PaymentStatus,
@@ -23,7 +25,7 @@ from models.states import InvoiceStatus, SubscriptionStatus
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 MONTH = timedelta(days=30)
-P, N, S = PaymentStatus, ProviderInvoiceStatus, ProviderSubscriptionStatus
+P, N, S, D = PaymentStatus, ProviderInvoiceStatus, ProviderSubscriptionStatus, DisputeStatus
 A = OutcomeClass
 
 
@@ -86,6 +88,22 @@ def subscription(status: ProviderSubscriptionStatus, **more: Any) -> Listed:
     return _listed(EventKind.SUBSCRIPTION, subscription=snapshot, subscription_id="s")
 
 
+def dispute(status: DisputeStatus, *, withdrawn: bool = True) -> Listed:
+    snapshot = DisputeSnapshot(
+        provider=ProviderName.STRIPE,
+        provider_dispute_id="du_1",
+        status=status,
+        withdrawn=withdrawn,
+        opened_at=NOW,
+    )
+    return _listed(EventKind.DISPUTE, dispute=snapshot)
+
+
+def known(status: DisputeStatus | None, *, taken: bool = True, returned: bool = False) -> Ours:
+    moved = {"dispute_is_taken": taken, "dispute_is_returned": returned}
+    return Ours(has_owner=True, dispute_status=status, **moved)
+
+
 def ours(outcome: OutcomeClass | None = None, *booked: str, **more: Any) -> Ours:
     mine = {"attempt_outcome": outcome, "attempt_amount_minor": 900, "attempt_currency": "MXN"}
     return Ours(has_owner=True, booked_charge_ids=frozenset(booked), **{**mine, **more})
@@ -138,6 +156,18 @@ ACTIVE, PAST_DUE = SubscriptionStatus.ACTIVE, SubscriptionStatus.PAST_DUE
             ours(A.PENDING),
             Drift.UNKNOWN_THERE,
         ),
+        (dispute(D.OPEN), known(None, taken=False), Drift.DISPUTE_DIFFERS),
+        (dispute(D.WON), known(None, taken=False), Drift.DISPUTE_DIFFERS),
+        (dispute(D.OPEN), known(D.OPEN, taken=False), Drift.DISPUTE_DIFFERS),
+        (dispute(D.LOST), known(D.OPEN), Drift.DISPUTE_DIFFERS),
+        (dispute(D.WON), known(D.OPEN), Drift.DISPUTE_DIFFERS),
+        (dispute(D.WON), known(D.LOST), Drift.DISPUTE_DIFFERS),
+        (dispute(D.WON), known(D.WON), Drift.DISPUTE_DIFFERS),
+        (
+            dispute(D.OPEN).model_copy(update={"is_known": False}),
+            known(D.OPEN),
+            Drift.UNKNOWN_THERE,
+        ),
     ],
 )
 def test_drift(theirs: Listed, mine: Ours, drift: Drift) -> None:
@@ -172,6 +202,13 @@ def test_drift(theirs: Listed, mine: Ours, drift: Drift) -> None:
             row(SubscriptionStatus.CANCELED),
         ),
         (subscription(S.CANCELED), NOBODY),
+        (dispute(D.OPEN), NOBODY),
+        (dispute(D.OPEN), known(D.OPEN)),
+        (dispute(D.OPEN, withdrawn=False), known(D.OPEN, taken=False)),
+        (dispute(D.OPEN), known(D.LOST)),
+        (dispute(D.OPEN), known(D.WON, returned=True)),
+        (dispute(D.WON), known(D.WON, returned=True)),
+        (dispute(D.WON), known(D.WON, taken=False)),
     ],
 )
 def test_no_drift(theirs: Listed, mine: Ours) -> None:
