@@ -100,8 +100,12 @@ def dispute(status: DisputeStatus, *, withdrawn: bool = True) -> Listed:
 
 
 def known(status: DisputeStatus | None, *, taken: bool = True, returned: bool = False) -> Ours:
-    moved = {"dispute_is_taken": taken, "dispute_is_returned": returned}
-    return Ours(has_owner=True, dispute_status=status, **moved)
+    return Ours(
+        has_owner=True,
+        dispute_status=status,
+        dispute_is_taken=taken,
+        dispute_is_returned=returned,
+    )
 
 
 def ours(outcome: OutcomeClass | None = None, *booked: str, **more: Any) -> Ours:
