@@ -59,9 +59,8 @@ class DisputeActivities(DisputeCalls, DisputeRecords):
         try:
             return await provider.get_dispute(request.seen)
         except ProviderFailure as failure:
-            raise ApplicationError(
-                failure.message, type=str(failure.kind), non_retryable=failure.kind in _FINAL
-            ) from None
+            # It was told of by an authentic webhook: whatever is said now, it is asked again.
+            raise ApplicationError(failure.message, type=str(failure.kind)) from None
 
     @activity.defn(name="accept_dispute")
     async def accept_dispute(self, request: DisputeInput) -> DisputeSnapshot:

@@ -127,7 +127,8 @@ class PurchaseActivities(PurchaseCalls):
                 self._sessions, provider, purchase.application_id, purchase.organization_id
             )
         except ProviderFailure as failure:
-            raise retryable(failure) from None
+            if failure.kind not in {FailureKind.NOT_FOUND, FailureKind.REJECTED}:
+                raise retryable(failure) from None
 
 
 def _together(read: PaymentSnapshot | None, said: PaymentSnapshot | None) -> PaymentSnapshot | None:

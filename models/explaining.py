@@ -28,6 +28,7 @@ NEXT_BY_STEP: dict[Step, str] = {
     Step.END: "The subscription ends, as requested",
     Step.PAUSE: "The subscription is paused, as requested",
     Step.RESUME: "The pause ends, and what is due then is collected",
+    Step.ASK_AGAIN: "The provider, which refused, is asked again",
     Step.BEGIN_BILLING: "The trial ends, and the first period is billed",
 }
 END_BY_POLICY: dict[OnUnpaid, str] = {
@@ -139,6 +140,10 @@ def _why(situation: Situation) -> list[str]:
     told = _STATUS_SENTENCES[state.status](situation)
     if state.invoice is not None:
         told += _about_invoice(situation, state.invoice)
+    if state.refused_at is not None:
+        told.append(
+            "Its provider refuses what it was asked: the audit log has the provider's words."
+        )
     if state.cancel_requested:
         told.append("It was canceled; that waits for the provider to confirm.")
     elif state.cancel_at_period_end:

@@ -5,7 +5,7 @@ The same answer is what operators read in the Temporal UI and what the API shows
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -18,6 +18,9 @@ from models.subscription import (
     SubscriptionTerms,
 )
 
+# A key of another account, a version of its API that is spoken no more: people have to act, so not at once.
+REFUSED_AGAIN = timedelta(hours=1)
+
 
 class Step(StrEnum):
     OPEN_INVOICE = "open_invoice"  # Engine clock: make the next invoice and its voucher.
@@ -29,6 +32,7 @@ class Step(StrEnum):
     END = "end"  # A scheduled cancellation takes effect.
     PAUSE = "pause"  # A scheduled pause takes effect.
     RESUME = "resume"  # A pause ends by itself.
+    ASK_AGAIN = "ask_again"  # The provider refused what we have to know or do.
     BEGIN_BILLING = "begin_billing"  # A trial that no provider knows of is over.
 
 
@@ -42,6 +46,7 @@ SUMMARY_BY_STEP: dict[Step, str] = {
     Step.END: "end as requested",
     Step.PAUSE: "pause as requested",
     Step.RESUME: "resume as requested",
+    Step.ASK_AGAIN: "ask the provider again, which refused to answer",
     Step.BEGIN_BILLING: "bill the first period after the trial",
 }
 
@@ -64,6 +69,8 @@ def next_moment(terms: SubscriptionTerms, state: SubscriptionState) -> Moment | 
     """The next thing that has to happen by itself; None when only an event or a command can help."""
     if state.status in TERMINAL_STATUSES or not state.opened:
         return None
+    if state.refused_at is not None:
+        return Moment(state.refused_at + REFUSED_AGAIN, Step.ASK_AGAIN)
     # Of two steps at one moment the first by name comes first: a change of the plan before a pause.
     moments = _held_moments(terms, state)
     if not state.is_held:

@@ -207,6 +207,8 @@ class SubscriptionState(_Compact):
     )
     cancel_keeps_period: bool = False  # The request is for the end of what is then paid.
     canceled_at: AwareDatetime | None = None
+    # The provider refused what the engine has to ask of it: until it is asked again nothing else is begun.
+    refused_at: AwareDatetime | None = None
     access_until: AwareDatetime | None = None
     pause_at: AwareDatetime | None = None  # A pause is agreed on and begins then.
     paused_at: AwareDatetime | None = None

@@ -114,6 +114,8 @@ class Core:
             return Response("upstream connect error", 503, media_type="text/plain")
         if fault.mode is FaultMode.ERROR:
             return JSONResponse(error(500, "internal error"), 500)
+        if fault.mode is FaultMode.GONE:
+            return JSONResponse(error(404, "there is no such object"), 404)
         if fault.mode is FaultMode.RATE_LIMIT:
             headers = {"Retry-After": str(int(fault.seconds))} if fault.seconds else {}
             return JSONResponse(error(429, "too many requests"), 429, headers)

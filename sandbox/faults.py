@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 class FaultMode(StrEnum):
     DOWN = "down"  # 503 without effect.
     ERROR = "error"  # 500 without effect.
+    GONE = "gone"  # 404 without effect: a key of another account, a version that is spoken no more.
     RATE_LIMIT = "rate_limit"  # 429; `seconds` becomes Retry-After.
     SLOW = "slow"  # Does its work after `seconds` (5 by default).
     APPLIED_THEN_TIMEOUT = "applied_then_timeout"  # Done, but the answer never comes.

@@ -29,6 +29,7 @@ from models.plan_change import Proration
 from models.reconcile import ReconcileInput
 from models.storage.tables import new_id
 from models.subscription import SubscriptionTerms
+from sandbox.faults import Fault, FaultMode
 from tests.record_purchases import Played
 from tests.support.books import attempts_of, live_references
 from tests.support.changing import change, offer, sell
@@ -150,6 +151,17 @@ async def card_trial_begun_without_a_card(world: World) -> SubscriptionTerms:
     return terms
 
 
+async def card_refused_to_be_read(world: World) -> SubscriptionTerms:
+    """Its provider says for some days that there is no such subscription; it was billed all the same."""
+    terms = await holder(world, AUSTIN.good)
+    await world.open(terms)
+    world.core.faults.add(Fault(provider="stripe", mode=FaultMode.GONE))
+    await world.env.sleep(32 * DAY)
+    world.core.faults.clear()
+    await world.env.sleep(DAY)
+    return terms
+
+
 async def card_kept_changed_and_forgotten(world: World) -> Played:
     terms = await holder(world, AUSTIN.good)
     handle, _ = await world.open(terms)
@@ -267,6 +279,7 @@ LIFE_SCENARIOS = (
     voucher_plan_change_lapsed,
     card_plan_changed,
     card_trial_begun_without_a_card,
+    card_refused_to_be_read,
     card_kept_changed_and_forgotten,
     voucher_paid_twice,
     transfer_of_too_little,

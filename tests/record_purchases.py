@@ -96,9 +96,8 @@ async def purchase_refunded_late(world: World) -> Played:
     return Played({**(await _of_purchase(world, terms)).workflow_ids, "late": "late/recorded"})
 
 
-async def purchase_outcome_unknown(world: World) -> Played:
-    """The provider forgets the page for a while, so its workflow fails: what became of it has to be asked
-    until the provider knows."""
+async def purchase_page_forgotten(world: World) -> Played:
+    """The provider says for a day that there is no such page: it is asked until it knows it again."""
     terms = await purchase_terms(world)
     await buy(world, terms)
     [page] = await tries_of(world, terms)
@@ -147,7 +146,7 @@ PURCHASE_SCENARIOS: tuple[PurchaseScenario, ...] = (
     purchase_expired,
     purchase_answer_lost,
     purchase_refunded_late,
-    purchase_outcome_unknown,
+    purchase_page_forgotten,
     benefit_given_and_taken,
 )
 

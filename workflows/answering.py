@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any, Protocol, runtime_checkable
 
 from temporalio import workflow
-from temporalio.exceptions import ApplicationError
+from temporalio.exceptions import ActivityError, ApplicationError
 from temporalio.worker import (
     HandleUpdateInput,
     Interceptor,
@@ -26,6 +26,7 @@ with workflow.unsafe.imports_passed_through():
         SubscriptionState,
         UpdateAnswer,
     )
+    from workflows.options import refusal_of
 
 
 # Sent again it waits again, and tells what is true then.
@@ -62,9 +63,10 @@ class _Remembering(WorkflowInboundInterceptor):
             return _answer_again(answered)
         try:
             result = await super().handle_update_handler(input)
+        except ActivityError as error:
+            raise _remembered(input.id, _refusal(error)) from None
         except ApplicationError as refused:
-            _remember(input.id, refusal=refused.message, refusal_type=refused.type)
-            raise
+            raise _remembered(input.id, refused) from None
         if isinstance(result, CommandResult):
             _remember(input.id, settled=result.settled, detail=result.detail)
         return result
@@ -85,6 +87,17 @@ def _answer_again(answered: UpdateAnswer) -> CommandResult:
     if answered.refusal is not None:
         raise ApplicationError(answered.refusal, type=answered.refusal_type, non_retryable=True)
     return CommandResult(status=answered.status, settled=answered.settled, detail=answered.detail)
+
+
+def _refusal(error: ActivityError) -> ApplicationError:
+    """What a provider refuses its caller is told in its words."""
+    message = f"the provider refuses: {refusal_of(error)}"
+    return ApplicationError(message, type="conflict", non_retryable=True)
+
+
+def _remembered(update_id: str, refused: ApplicationError) -> ApplicationError:
+    _remember(update_id, refusal=refused.message, refusal_type=refused.type)
+    return refused
 
 
 def _remember(update_id: str, **answer: Any) -> None:

@@ -66,6 +66,9 @@ class BillingClockSteps(Protocol):
     async def hear(self, events: list[InboxEvent]) -> None:
         """Provider events, in the order in which they were received."""
 
+    def refused(self, reason: str) -> None:
+        """The provider refused what a step had to ask of it."""
+
     def hear_issued(self, attempt: AttemptResult) -> None: ...
 
     def hear_overdue(self, attempt: AttemptResult) -> None: ...

@@ -82,6 +82,11 @@ class Desk(StepChanges):
         self._refunds: list[RefundProjection] = []
 
     @property
+    def is_touched(self) -> bool:
+        """Something is still to be written."""
+        return self._touched
+
+    @property
     def over(self) -> bool:
         return self.state.status in TERMINAL_STATUSES
 
@@ -321,6 +326,19 @@ class Desk(StepChanges):
                 reason=reason,
             )
             invoice.attempt_id = invoice.ends_at = None
+
+    def refused(self, reason: str) -> None:
+        """The provider refuses what the engine has to know or do: no reason to end, and none to go on."""
+        if self.state.refused_at is None:
+            self.audit(ENGINE_ACTOR, "provider.refused", {}, {"reason": reason})
+        self.state.refused_at = workflow.now()
+        self.touch()
+
+    def answered(self) -> None:
+        """The provider does what it is asked."""
+        if self.state.refused_at is not None:
+            self.state.refused_at = None
+            self.audit(ENGINE_ACTOR, "provider.answered", {}, {})
 
     # Committing ------------------------------------------------------------------------------
 

@@ -101,6 +101,10 @@ class EngineClock:
             late = await self._money.hear(inbox_event.event)
             self._desk.acknowledge([inbox_event.id], "late_payment" if late else "nothing_new")
 
+    def refused(self, reason: str) -> None:
+        """Only what webhooks tell is asked here, and they are sent again."""
+        workflow.logger.warning("webhooks are left for later: %s", reason)
+
     async def cancel(self, *, immediately: bool, actor: str) -> None:
         desk, state = self._desk, self._desk.state
         desk.audit(actor, "cancel", {}, {"immediately": immediately})

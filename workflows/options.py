@@ -13,6 +13,7 @@ from temporalio.common import (
     SearchAttributeUpdate,
     TypedSearchAttributes,
 )
+from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
     from activities.signatures.attempts import (
@@ -135,6 +136,14 @@ def purchase_attributes(terms: PurchaseTerms) -> TypedSearchAttributes:
     if terms.country is not None:
         pairs.append(SearchAttributePair(COUNTRY_KEY, terms.country))
     return TypedSearchAttributes(pairs)
+
+
+def refusal_of(error: ActivityError) -> str:
+    """Why a call came to nothing, in its provider's words. A cancelled one is raised again."""
+    if is_cancelled_exception(error):
+        raise error
+    cause = error.cause
+    return cause.message if isinstance(cause, ApplicationError) else "no answer"
 
 
 async def call_attempt(method: Any, request: AttemptRequest, summary: str) -> AttemptResult:

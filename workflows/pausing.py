@@ -19,7 +19,7 @@ with workflow.unsafe.imports_passed_through():
     from models.states import SubscriptionEvent, SubscriptionStatus
     from models.subscription import SubscriptionState
     from workflows.desk import Desk
-    from workflows.options import call_remote
+    from workflows.options import call_remote, refusal_of
 
 CONFLICT, INVALID_REQUEST = "conflict", "invalid_request"
 # A longer pause than any customer plans; it keeps a typing error from holding a subscription for ever.
@@ -122,9 +122,7 @@ async def ask(method: Any, reference: SubscriptionReference, summary: str) -> An
     try:
         return await call_remote(method, reference, summary)
     except ActivityError as error:
-        cause = error.cause
-        reason = cause.message if isinstance(cause, ApplicationError) else "no answer"
-        raise conflict(f"{reference.provider} refuses: {reason}") from None
+        raise conflict(f"{reference.provider} refuses: {refusal_of(error)}") from None
 
 
 def conflict(message: str) -> ApplicationError:

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from temporalio import workflow
-from temporalio.exceptions import FailureError
+from temporalio.exceptions import ActivityError, FailureError
 from temporalio.workflow import ParentClosePolicy
 
 with workflow.unsafe.imports_passed_through():
@@ -30,6 +30,7 @@ with workflow.unsafe.imports_passed_through():
         call_payment,
         call_write,
         provider_attributes,
+        refusal_of,
     )
     from workflows.resolve_attempt import ResolveAttemptWorkflow
 
@@ -128,6 +129,9 @@ class PendingPaymentWorkflow:
                 self._consider_events()
                 return paid
             snapshot = await self._read(issued)
+            if snapshot is None:
+                look_at = workflow.now() + LOOK_AGAIN
+                continue
             await self._acknowledge_considered()
             if snapshot.status is not PaymentStatus.PENDING:
                 return snapshot
@@ -177,24 +181,34 @@ class PendingPaymentWorkflow:
         self._considered += self._events
         self._events = []
 
-    async def _read(self, issued: PaymentSnapshot) -> PaymentSnapshot:
+    async def _read(self, issued: PaymentSnapshot) -> PaymentSnapshot | None:
+        """None when its provider refuses: it knew the payment once, and will again."""
         self._consider_events()
-        return await call_payment(
-            ProviderCalls.read_payment,
-            issued.provider,
-            issued.provider_payment_id,
-            "read the payment before anything is believed of it",
-        )
+        try:
+            return await call_payment(
+                ProviderCalls.read_payment,
+                issued.provider,
+                issued.provider_payment_id,
+                "read the payment before anything is believed of it",
+            )
+        except ActivityError as error:
+            workflow.logger.warning("%s refuses: %s", issued.provider, refusal_of(error))
+            return None
 
     async def _void(self, issued: PaymentSnapshot) -> PaymentSnapshot:
         workflow.set_current_details(explaining_payments.VOIDING)
-        self._consider_events()
-        return await call_payment(
-            ProviderCalls.void_payment,
-            issued.provider,
-            issued.provider_payment_id,
-            "void it, unless the customer was faster",
-        )
+        while True:
+            self._consider_events()
+            try:
+                return await call_payment(
+                    ProviderCalls.void_payment,
+                    issued.provider,
+                    issued.provider_payment_id,
+                    "void it, unless the customer was faster",
+                )
+            except ActivityError as error:
+                workflow.logger.warning("%s refuses: %s", issued.provider, refusal_of(error))
+            await workflow.sleep(LOOK_AGAIN, summary="ask again to void it")
 
     async def _resolve(self) -> AttemptResult:
         request = self._request

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError, ApplicationError
+from temporalio.exceptions import ActivityError
 
 with workflow.unsafe.imports_passed_through():
     from activities.signatures.attempts import AttemptResult
@@ -43,7 +43,7 @@ with workflow.unsafe.imports_passed_through():
         take_effect,
     )
     from workflows.desk import Desk, paid_at
-    from workflows.options import call_change
+    from workflows.options import call_change, refusal_of
     from workflows.provider_attempts import ProviderAttempts
     from workflows.provider_following import ProviderFollower
 
@@ -146,9 +146,8 @@ class ProviderChanges:
                 offer, credit_minor, restarts=restarts, begins_at=begins_at
             )
         except ActivityError as error:
-            cause = error.cause
-            reason = cause.message if isinstance(cause, ApplicationError) else "no answer"
-            raise ChangeRefused(f"{self._desk.state.provider} refuses: {reason}") from None
+            refusal = f"{self._desk.state.provider} refuses: {refusal_of(error)}"
+            raise ChangeRefused(refusal) from None
 
     def _collect(self, command: ChangePlan, decision: Decision) -> None:
         desk = self._desk

@@ -7,7 +7,7 @@ when the webhook does not come. Retries after a decline are the engine's, not th
 from __future__ import annotations
 
 from temporalio import workflow
-from temporalio.exceptions import ApplicationError
+from temporalio.exceptions import ActivityError, ApplicationError
 
 with workflow.unsafe.imports_passed_through():
     from activities.signatures.attempts import (
@@ -29,7 +29,7 @@ with workflow.unsafe.imports_passed_through():
         try_elsewhere,
     )
     from workflows.desk import Desk
-    from workflows.options import call_subscription
+    from workflows.options import call_subscription, refusal_of
     from workflows.provider_attempts import ProviderAttempts
     from workflows.provider_changing import ProviderChanges
     from workflows.provider_following import UNPAID, ProviderFollower
@@ -86,8 +86,10 @@ class ProviderClock:
     async def act(self, step: Step) -> None:
         desk, invoice = self._desk, self._desk.state.invoice
         if step is Step.TRY_AGAIN and invoice is not None:
-            invoice.next_try_at = None
             await self._try_again(invoice)
+        elif step is Step.ASK_AGAIN:
+            await self._follower.look()
+            await self._cancel_as_requested()
         elif step is Step.CHECK_PROVIDER:
             desk.state.provider_looked_at = workflow.now()
             desk.touch()
@@ -139,6 +141,9 @@ class ProviderClock:
     def hear_overdue(self, attempt: AttemptResult) -> None:
         """Vouchers are the other clock's."""
 
+    def refused(self, reason: str) -> None:
+        self._desk.refused(reason)
+
     async def cancel(self, *, immediately: bool, actor: str) -> None:
         """Cancelled at the provider first: it must not charge after we have said that it is over."""
         desk, state = self._desk, self._desk.state
@@ -153,9 +158,15 @@ class ProviderClock:
             if not at_period_end:
                 state.cancel_requested = True
                 await desk.commit()
-            await call_subscription(
-                ProviderCalls.cancel_subscription, reference, "cancel at the provider"
-            )
+            try:
+                await call_subscription(
+                    ProviderCalls.cancel_subscription, reference, "cancel at the provider"
+                )
+            except ActivityError as error:
+                if at_period_end:
+                    raise
+                desk.refused(refusal_of(error))  # It is asked again until it has ended there.
+                return
         if at_period_end:
             self._changes.let_go()
             state.cancel_at_period_end = True
@@ -338,6 +349,7 @@ class ProviderClock:
             await self._follower.look()
         if self._desk.state.invoice is invoice:
             await self._collect(invoice)
+            invoice.next_try_at = None
 
     def _apply_success(self, invoice: OpenInvoice, attempt: AttemptResult) -> None:
         desk, state, snapshot = self._desk, self._desk.state, attempt.subscription

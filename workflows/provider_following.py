@@ -254,9 +254,11 @@ class ProviderFollower:
         reference = self.reference()
         if reference is None:
             return None
-        return await call_subscription(
+        snapshot = await call_subscription(
             ProviderCalls.read_subscription, reference, "look at the provider"
         )
+        self._desk.answered()
+        return snapshot
 
     def ended(self, event: SubscriptionEvent, actor: str) -> None:
         desk, state = self._desk, self._desk.state

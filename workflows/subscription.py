@@ -6,6 +6,7 @@ import asyncio
 from uuid import UUID
 
 from temporalio import workflow
+from temporalio.exceptions import ActivityError
 
 with workflow.unsafe.imports_passed_through():
     from activities.signatures.attempts import AttemptResult
@@ -40,7 +41,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.dunning import customer_acts, may_try_from
     from workflows.engine_clock import EngineClock
     from workflows.operating import OperatorUpdates, conflict
-    from workflows.options import call_write, search_attributes
+    from workflows.options import call_write, refusal_of, search_attributes
     from workflows.provider_clock import ProviderClock
 
 # A due moment that acting did not remove would spin the loop: it is tried again this much later.
@@ -311,10 +312,17 @@ class SubscriptionWorkflow(OperatorUpdates, ChangeUpdates):
         heard = bool(self._events) and not self._clock.deaf
         ended = self._desk.over and not self._clock.busy
         changed = self._desk.next_moment() != moment
-        news = heard or self._clock.has_news or bool(self._applied_before)
+        news = heard or self._clock.has_news or bool(self._applied_before) or self._desk.is_touched
         return news or ended or changed or self._may_continue_as_new()
 
     async def _step(self) -> None:
+        """What a provider refuses ends no subscription: webhooks are sent again, and the clock asks again."""
+        try:
+            await self._take_turns()
+        except ActivityError as error:
+            self._clock.refused(refusal_of(error))
+
+    async def _take_turns(self) -> None:
         if self._clock.has_news:
             self._worked = True
             await self._clock.take_news()
@@ -345,14 +353,18 @@ class SubscriptionWorkflow(OperatorUpdates, ChangeUpdates):
         """Events that came while the end was written; later ones find the workflow closed."""
         while self._events:
             events, self._events = self._events, []
-            await self._clock.hear(events)
+            try:
+                await self._clock.hear(events)
+            except ActivityError as error:
+                workflow.logger.warning("webhooks are left for later: %s", refusal_of(error))
             await self._desk.commit()
 
     def _may_continue_as_new(self) -> bool:
         idle = not (
             self._clock.busy or self._clock.has_news or self._events or self._applied_before
         )
-        return self._worked and idle and not self._desk.over and not self._lock.locked()
+        written = not self._desk.is_touched
+        return self._worked and idle and written and not self._desk.over and not self._lock.locked()
 
     def _continue_as_new(self) -> None:
         desk = self._desk
