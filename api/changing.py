@@ -21,6 +21,12 @@ from models.subscription import CLOCK_BY_INSTRUMENT, BillingClock
 from providers.capabilities import Capability
 from providers.registry import ProviderRegistry
 
+# What the provider has to be able to do for the same change with the next period.
+CAPABILITY_LATER = {
+    Capability.CHANGE_PLAN: Capability.CHANGE_PLAN_LATER,
+    Capability.CHANGE_INTERVAL: Capability.CHANGE_INTERVAL_LATER,
+}
+
 
 async def prepare_change(
     session: AsyncSession,
@@ -105,14 +111,19 @@ def _require_ability(
     if CLOCK_BY_INSTRUMENT[Instrument(row.payment_method_type)] is BillingClock.ENGINE:
         return
     provider = providers.get(ProviderName(row.provider)) if row.provider else None
-    if provider is None:
+    if provider is None or _is_sold_already(row, offer):
         return
     anew = offer.billing_interval != row.billing_interval
-    later = anew and proration is Proration.NEXT_PERIOD
     at_once = Capability.CHANGE_INTERVAL if anew else Capability.CHANGE_PLAN
-    wanted = Capability.CHANGE_INTERVAL_LATER if later else at_once
+    wanted = CAPABILITY_LATER[at_once] if proration is Proration.NEXT_PERIOD else at_once
     for capability in (wanted, Capability.PRORATE):
         if capability is Capability.PRORATE and proration is not Proration.PRORATE:
             continue
         if capability not in provider.capabilities.supports:
             raise ChangeNotSupported(provider.capabilities.refusals[capability])
+
+
+def _is_sold_already(row: Subscription, offer: Offer) -> bool:
+    """Naming what there is takes a change back that waits."""
+    wanted = (offer.plan_id, offer.billing_interval, offer.quantity, offer.amount_minor)
+    return wanted == (row.plan_id, row.billing_interval, row.quantity, row.amount_minor)

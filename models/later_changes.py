@@ -2,7 +2,8 @@
 
 Another price can be set at once, for it is billed from the next renewal on. Another interval cannot: a
 provider bills it as soon as it hears of it. So the provider is told the date and makes the change itself,
-and what it says afterwards decides whether it did.
+and what it says afterwards decides whether it did. A provider that changes nothing is stopped at once, and
+when the date comes, what stands there is ended and another one opened.
 """
 
 from __future__ import annotations
@@ -36,19 +37,24 @@ def why_not_later(terms: SubscriptionTerms, state: SubscriptionState, offer: Off
     return UNPAID if state.status is SubscriptionStatus.PAST_DUE else None
 
 
-def is_held_by_provider(change: PendingChange | None) -> bool:
-    return change is not None and change.at_provider
-
-
 def begins_at(change: PendingChange | None) -> datetime | None:
     """The date that the provider was told, as long as it is to keep to it."""
     return change.at if change is not None and change.at_provider else None
 
 
+def is_prepared(change: PendingChange | None) -> bool:
+    """Whether the provider was asked for something that has to be undone before anything else."""
+    return change is not None and (change.at_provider or change.replaces)
+
+
 def was_dropped(change: PendingChange | None, found: SubscriptionSnapshot) -> bool:
-    """Whether the provider does not make the change any more, or did not: somebody took it back there.
-    Before the date it must still be held; after it the new interval must run."""
-    if change is None or change.at is None or not change.at_provider:
+    """Whether the change is not to come any more: somebody took it back at the provider. Before the date it
+    must still be held, or the provider stopped; after it the new interval must run."""
+    if change is None or change.at is None:
+        return False
+    if change.replaces:
+        return not found.is_paused
+    if not change.at_provider:
         return False
     if found.current_period_start < change.at:
         return not found.holds_change

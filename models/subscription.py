@@ -146,6 +146,7 @@ class OpenInvoice(_Compact):
     credit_change_minor: int = 0  # Taken from the credit (negative) when the invoice was made.
     offer: Offer | None = None  # What is sold with it, as far as it was made for a period.
     for_change: bool = False  # It pays a change of the plan, not a period.
+    stays: bool = False  # Nobody is there to pay elsewhere: only who keeps the card is asked.
     outdated: bool = False  # Made at a price that no longer holds: its slip is being voided.
 
 
@@ -162,6 +163,9 @@ class PendingChange(BaseModel):
     period: BillingPeriod | None = None  # The period that begins with it, for another interval.
     policy: BillingPolicy | None = None  # The new plan's, from the change's effect on.
     at_provider: bool = False  # The provider was told `at`, and makes it by itself.
+    replaces: bool = (
+        False  # The provider was stopped; at `at` another subscription is opened there.
+    )
 
 
 class ProviderPause(StrEnum):

@@ -16,6 +16,7 @@ class Capability(StrEnum):
     BROWSER_SETUP = "browser_setup"  # A secret for the browser, with whatever the bank asks there.
     FIRST_PAYMENT_IN_BROWSER = "first_payment_in_browser"  # A subscription without a stored card.
     CHANGE_PLAN = "change_plan"  # Plan and quantity of a running subscription.
+    CHANGE_PLAN_LATER = "change_plan_later"  # The same, with the next period.
     CHANGE_INTERVAL = "change_interval"  # Of a running subscription: a new period begins at once.
     CHANGE_INTERVAL_LATER = "change_interval_later"  # With the next period, by the provider itself.
     PRORATE = "prorate"  # Collects, or credits, exactly what we computed for a change.

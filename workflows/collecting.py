@@ -136,7 +136,8 @@ def try_elsewhere(desk: Desk, invoice: OpenInvoice, result: AttemptResult) -> bo
         desk.touch()
         return True
     following = invoice.candidate + 1
-    if result.fallback_reason is not None and following < len(state.candidates):
+    elsewhere = following < len(state.candidates) and not invoice.stays
+    if result.fallback_reason is not None and elsewhere:
         desk.fallback(
             result.provider,
             state.candidates[following],
@@ -145,7 +146,7 @@ def try_elsewhere(desk: Desk, invoice: OpenInvoice, result: AttemptResult) -> bo
         )
         invoice.candidate = following
         return True
-    invoice.candidate = 0
+    invoice.candidate = invoice.candidate if invoice.stays else 0
     invoice.provider_failures += 1
     invoice.next_try_at = unavailable_retry_at(desk.terms, invoice, workflow.now())
     desk.touch()

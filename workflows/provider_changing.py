@@ -13,7 +13,7 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError
 
 with workflow.unsafe.imports_passed_through():
-    from activities.signatures.attempts import AttemptResult
+    from activities.signatures.attempts import AttemptResult, ProviderCalls
     from activities.signatures.plan_changes import (
         ChangeProviderSubscription,
         CollectChange,
@@ -24,16 +24,16 @@ with workflow.unsafe.imports_passed_through():
     from models.commands import ChangePlan
     from models.later_changes import (
         begins_at,
-        is_held_by_provider,
+        is_prepared,
         needs_a_date,
         was_dropped,
     )
     from models.outcomes import OutcomeClass
     from models.plan_change import Offer
     from models.settlement import settle
-    from models.snapshots import Capture
+    from models.snapshots import Capture, ProviderSubscriptionStatus, SubscriptionSnapshot
     from models.states import InvoiceStatus
-    from models.subscription import OpenInvoice
+    from models.subscription import OpenInvoice, PendingChange, ProviderPause
     from workflows.changing import (
         change_invoice,
         lapse,
@@ -42,8 +42,9 @@ with workflow.unsafe.imports_passed_through():
         take_back,
         take_effect,
     )
+    from workflows.collecting import new_invoice
     from workflows.desk import Desk, paid_at
-    from workflows.options import call_change, refusal_of
+    from workflows.options import call_change, call_subscription, refusal_of
     from workflows.provider_attempts import ProviderAttempts
     from workflows.provider_following import ProviderFollower
 
@@ -61,7 +62,7 @@ class ProviderChanges:
             raise ChangeRefused("a payment is on its way")
         decision = decide(desk.terms, state, command, workflow.now())
         if decision.takes_back:
-            await self._take_back(command.actor)
+            await self.forget(command.actor)
         elif decision.amount_due_minor:
             # What waited is replaced, and must not come all the same if this is not paid.
             await self.forget(command.actor)
@@ -72,65 +73,68 @@ class ProviderChanges:
             await self._with_next_period(command, decision)
 
     async def _at_once(self, command: ChangePlan, decision: Decision) -> None:
-        restarted = await self._ask(
-            decision.offer, decision.credit_minor, restarts=decision.period is not None
-        )
-        settle_now(self._desk, command, decision.model_copy(update={"period": restarted}))
+        restarts = decision.period is not None
+        snapshot = await self._ask(decision.offer, decision.credit_minor, restarts=restarts)
+        begun = _period_of(snapshot) if restarts else None
+        settle_now(self._desk, command, decision.model_copy(update={"period": begun}))
 
     async def _with_next_period(self, command: ChangePlan, decision: Decision) -> None:
         """The provider bills it from its next renewal on; until then it is shown as pending."""
-        desk, offer = self._desk, decision.offer
-        later = needs_a_date(desk.terms, desk.state, offer)
-        at = decision.takes_effect_at if later else None
-        await self._ask(offer, decision.credit_minor, begins_at=at)
+        desk = self._desk
+        at = None if desk.state.is_held else decision.takes_effect_at
+        snapshot = await self._ask(decision.offer, decision.credit_minor, begins_at=at)
         schedule(desk, command, decision)
-        self._mark(at_provider=later)
+        self._mark(snapshot)
 
     async def forget(self, actor: str) -> None:
         """A change that waits for the next period is not to come any more."""
-        state = self._desk.state
-        if state.change is None or state.change.at is None:
+        change, reference = self._desk.state.change, self._follower.reference()
+        if change is None or change.at is None:
             return
-        await self._ask(self._desk.terms.offer, state.credit_minor)
-        take_back(self._desk, actor)
-
-    async def _take_back(self, actor: str) -> None:
-        if self._desk.state.change is None:
-            return
-        await self._ask(self._desk.terms.offer, self._desk.state.credit_minor)
+        if change.replaces and reference is not None:
+            await call_subscription(
+                ProviderCalls.keep_subscription, reference, "go on with what there is"
+            )
+        else:
+            await self._ask(self._desk.terms.offer, self._desk.state.credit_minor)
         take_back(self._desk, actor)
 
     async def make_way(self, actor: str) -> None:
-        """Before a pause: a provider that was told a date cannot be paused."""
-        if is_held_by_provider(self._desk.state.change):
+        """Before a pause: a provider that was told a date cannot be paused, and one that was stopped
+        would not know what for."""
+        if is_prepared(self._desk.state.change):
             await self.forget(actor)
 
     def let_go(self) -> None:
         """The provider has forgotten the date, because the subscription ends with its period."""
-        if is_held_by_provider(self._desk.state.change):
-            self._mark(at_provider=False)
+        change = self._desk.state.change
+        if change is not None and change.at_provider:
+            self._desk.state.change = change.model_copy(update={"at_provider": False})
+            self._desk.touch()
 
     async def hold_again(self, actor: str) -> None:
         """It goes on after all: a change that waited does so again, or is taken back if it cannot."""
         desk, change = self._desk, self._desk.state.change
-        if (
-            change is None
-            or change.at is None
-            or not needs_a_date(desk.terms, desk.state, change.offer)
-        ):
+        if change is None or change.at is None:
+            return
+        if not change.replaces and not needs_a_date(desk.terms, desk.state, change.offer):
             return
         try:
-            await self._ask(change.offer, desk.state.credit_minor, begins_at=change.at)
+            snapshot = await self._ask(change.offer, desk.state.credit_minor, begins_at=change.at)
         except ChangeRefused:
             take_back(desk, actor)
             return
-        self._mark(at_provider=True)
+        self._mark(snapshot)
 
-    def _mark(self, *, at_provider: bool) -> None:
-        change = self._desk.state.change
-        if change is not None and change.at_provider is not at_provider:
-            self._desk.state.change = change.model_copy(update={"at_provider": at_provider})
-            self._desk.touch()
+    def _mark(self, snapshot: SubscriptionSnapshot) -> None:
+        """How the provider keeps the change that waits."""
+        desk, change = self._desk, self._desk.state.change
+        if change is None:
+            return
+        told = needs_a_date(desk.terms, desk.state, change.offer) and snapshot.holds_change
+        stopped = snapshot.is_paused and not desk.state.is_held
+        desk.state.change = change.model_copy(update={"at_provider": told, "replaces": stopped})
+        desk.touch()
 
     async def _ask(
         self,
@@ -139,7 +143,7 @@ class ProviderChanges:
         *,
         restarts: bool = False,
         begins_at: datetime | None = None,
-    ) -> BillingPeriod | None:
+    ) -> SubscriptionSnapshot:
         """As `_at_provider`, for a caller who waits. Raises ChangeRefused when the provider refuses."""
         try:
             return await self._at_provider(
@@ -176,9 +180,10 @@ class ProviderChanges:
         desk.state.invoice = desk.state.change = None
         if change is None:
             return
+        restarts = change.period is not None
         try:
-            anew = await self._at_provider(
-                change.offer, desk.state.credit_minor, restarts=change.period is not None
+            snapshot = await self._at_provider(
+                change.offer, desk.state.credit_minor, restarts=restarts
             )
         except ActivityError:
             # The provider's subscription is no more what it was: the money stays the customer's.
@@ -186,6 +191,7 @@ class ProviderChanges:
             desk.change_declined = "the provider no longer changes this subscription"
             desk.emit("subscription.change_lapsed")
             return
+        anew = _period_of(snapshot) if restarts else None
         take_effect(
             desk, change.offer, change.actor, prorated=True, anew=anew, policy=change.policy
         )
@@ -209,24 +215,44 @@ class ProviderChanges:
         if at is not None and at <= workflow.now():
             await self.apply_scheduled()
 
-    async def apply_scheduled(self) -> None:
-        """Its period has come. Of one that the provider makes by itself, it says whether it did."""
+    async def apply_scheduled(self) -> OpenInvoice | None:
+        """Its period has come. Whether the provider kept to what it was asked for, it says itself. An invoice
+        is what has to be collected, by another subscription at the provider."""
         desk, change = self._desk, self._desk.state.change
         if change is None or change.at is None:
-            return
-        snapshot = None
-        if change.at_provider:
-            snapshot = await self._follower.read()
-            if snapshot is not None and was_dropped(change, snapshot):
-                take_back(desk, f"provider:{snapshot.provider}")
-                self._follower.apply_subscription(snapshot)
-                return
+            return None
+        snapshot = await self._follower.read() if is_prepared(change) else None
+        if snapshot is not None and self._comes_to_nothing(change, snapshot):
+            return None
         desk.state.change = None
         take_effect(
             desk, change.offer, change.actor, prorated=False, anew=None, policy=change.policy
         )
+        if change.replaces:
+            return self._replacement()
         if snapshot is not None:
             self._follower.apply_subscription(snapshot)
+        return None
+
+    def _comes_to_nothing(self, change: PendingChange, snapshot: SubscriptionSnapshot) -> bool:
+        ended = snapshot.status is ProviderSubscriptionStatus.CANCELED
+        if not ended and not was_dropped(change, snapshot):
+            return False
+        if not ended:
+            take_back(self._desk, f"provider:{snapshot.provider}")
+        self._follower.apply_subscription(snapshot)
+        return True
+
+    def _replacement(self) -> OpenInvoice:
+        """The period that begins now, to be opened at the provider as another subscription: `unpaid_pause`
+        ends the one that stands there before."""
+        desk = self._desk
+        desk.state.provider_pause = ProviderPause.REPLACED
+        minor = desk.terms.amount_minor
+        invoice = new_invoice(desk, due_at=workflow.now(), first=False, amount_minor=minor)
+        invoice.candidate, invoice.stays = self._follower.candidate(), True
+        desk.invoice(invoice, InvoiceStatus.PENDING)
+        return invoice
 
     async def place_credit(self) -> None:
         """After a renewal took some of the credit: have the next one take the rest."""
@@ -251,9 +277,8 @@ class ProviderChanges:
         *,
         restarts: bool = False,
         begins_at: datetime | None = None,
-    ) -> BillingPeriod | None:
-        """Make the provider's subscription what it is to be, or have it made so; the period that it
-        restarted with."""
+    ) -> SubscriptionSnapshot:
+        """Make the provider's subscription what it is to be, or have it made so."""
         desk, state = self._desk, self._desk.state
         if state.provider is None or state.provider_subscription_id is None:
             raise ChangeRefused("the provider has no subscription yet")
@@ -271,11 +296,13 @@ class ProviderChanges:
             )
         )
         state.placed_credit_minor = placed_minor
-        if not restarts:
-            return None
-        return BillingPeriod(
-            number=0, start=snapshot.current_period_start, end=snapshot.current_period_end
-        )
+        return snapshot
+
+
+def _period_of(restarted: SubscriptionSnapshot) -> BillingPeriod:
+    return BillingPeriod(
+        number=0, start=restarted.current_period_start, end=restarted.current_period_end
+    )
 
 
 def _why(attempt: AttemptResult) -> str:

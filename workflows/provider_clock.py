@@ -96,7 +96,10 @@ class ProviderClock:
             await self._follower.look()
             await self._changes.place_credit()
         elif step is Step.APPLY_CHANGE:
-            await self._changes.apply_scheduled()
+            replacement = await self._changes.apply_scheduled()
+            if replacement is not None:
+                await desk.commit()
+                await self._collect(replacement)
         elif step is Step.GIVE_UP:
             await self._end_unpaid()
         elif step is Step.END:
@@ -379,8 +382,10 @@ class ProviderClock:
     async def _end_unpaid(self) -> None:
         """The customer's time is up: stop the provider, then say that it is over."""
         desk, reference = self._desk, self._follower.reference()
-        if desk.state.status is SubscriptionStatus.TRIALING:
-            # Nobody could be asked at the trial's end. The customer has the time of who is past due.
+        replaced = desk.state.provider_pause is ProviderPause.REPLACED
+        served = desk.state.status is SubscriptionStatus.ACTIVE and replaced
+        if desk.state.status is SubscriptionStatus.TRIALING or served:
+            # Nobody could be asked when the period began. The customer has the time of who is past due.
             desk.move(SubscriptionEvent.PAYMENT_FAILED)
             return
         if self._may_be_paid():

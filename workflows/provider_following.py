@@ -5,7 +5,7 @@ Used by the provider's clock for webhooks, for its own looks, and for the answer
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from temporalio import workflow
 
@@ -31,6 +31,8 @@ with workflow.unsafe.imports_passed_through():
     from workflows.desk import Desk, paid_at
     from workflows.options import call_subscription
 
+# Between the provider's clock, in whole seconds, and ours.
+CLOCK_SKEW = timedelta(minutes=1)
 UNPAID = frozenset({ProviderInvoiceStatus.OPEN, ProviderInvoiceStatus.UNCOLLECTIBLE})
 
 
@@ -216,7 +218,9 @@ class ProviderFollower:
         desk, state, actor = self._desk, self._desk.state, f"provider:{snapshot.provider}"
         if snapshot.is_paused:
             served = state.status in {SubscriptionStatus.ACTIVE, SubscriptionStatus.TRIALING}
-            stopped_by_us = state.cancel_at_period_end or state.provider_pause is not None
+            replaced = state.change is not None and state.change.replaces
+            ours = state.cancel_at_period_end or state.provider_pause is not None
+            stopped_by_us = ours or replaced
             if state.is_held or stopped_by_us or not served:
                 return None
             pausing.take_effect(desk, actor)
@@ -239,7 +243,7 @@ class ProviderFollower:
     def open_invoice(self, snapshot: InvoiceSnapshot) -> OpenInvoice:
         """Ours for the provider's, to be collected where it is."""
         invoice = self._match(snapshot)
-        invoice.candidate = self._candidate()
+        invoice.candidate = self.candidate()
         return invoice
 
     async def look(self) -> SubscriptionSnapshot | None:
@@ -291,10 +295,10 @@ class ProviderFollower:
             period_end=snapshot.period_end,
             due_at=snapshot.created_at,
             created_at=snapshot.created_at,
-            candidate=self._candidate(),
+            candidate=self.candidate(),
         )
 
-    def _candidate(self) -> int:
+    def candidate(self) -> int:
         """Whoever billed it collects it, also where that is the fallback."""
         state = self._desk.state
         return state.candidates.index(state.provider) if state.provider in state.candidates else 0
@@ -304,7 +308,11 @@ class ProviderFollower:
         if invoice is None:
             return False
         same = invoice.provider_invoice_id == snapshot.provider_invoice_id
-        return same or (invoice.first and snapshot.first)
+        # What is opened anew at a provider has a first invoice there, which is not our first; but what it
+        # replaces had one too, long before.
+        replaces = self._desk.state.provider_pause is ProviderPause.REPLACED
+        after = snapshot.created_at > invoice.created_at - CLOCK_SKEW
+        return same or (snapshot.first and (invoice.first or (replaces and after)))
 
     def _is_news(self, snapshot: InvoiceSnapshot) -> bool:
         """A paid invoice without money: it was open, or credit paid all of the next period."""

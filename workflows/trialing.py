@@ -57,10 +57,12 @@ async def route_to(desk: Desk) -> None:
 
 
 def drop_dead_start(desk: Desk) -> bool:
-    """The provider has let go of a first payment after a trial that came to nothing. Ours waits on: the
-    next card makes a new start there. True when it was that."""
+    """The provider has let go of a first payment there, after a trial or of one that replaces another, that
+    came to nothing. Ours waits on: the next card makes a new start there. True when it was that."""
     state, invoice = desk.state, desk.state.invoice
-    if state.status is not SubscriptionStatus.PAST_DUE or invoice is None or not invoice.first:
+    if state.status is not SubscriptionStatus.PAST_DUE or invoice is None:
+        return False
+    if not (invoice.first or invoice.stays):
         return False
     desk.drop_open_attempt(invoice, "canceled")
     state.provider_subscription_id = None

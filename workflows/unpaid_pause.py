@@ -32,6 +32,8 @@ class UnpaidPauses:
     async def stop(self) -> bool:
         """False when the provider refuses: then it must not be called paused, because it is billed on."""
         state, reference = self._desk.state, self._follower.reference()
+        if state.provider_pause is ProviderPause.REPLACED:
+            return True
         if self._desk.terms.policy.on_unpaid is not OnUnpaid.PAUSE or reference is None:
             return True
         try:
@@ -78,6 +80,8 @@ class UnpaidPauses:
         desk, state = self._desk, self._desk.state
         if state.provider_pause is None or state.suspended_at is not None or desk.over:
             return
+        if state.provider_pause is ProviderPause.REPLACED and state.invoice is not None:
+            return  # Whoever pays it gets another one there.
         reference = self._follower.reference()
         if state.provider_pause is ProviderPause.COLLECTABLE and reference is not None:
             asked = pausing.resume_reference(reference, new_period=False)

@@ -41,6 +41,7 @@ from providers.drafts import (
     PlanDraft,
     PreparedSubscription,
     RefundDraft,
+    SubscriptionChange,
     SubscriptionDraft,
 )
 from providers.failures import FailureKind, ProviderFailure
@@ -405,6 +406,18 @@ class ConektaProvider(NoPlanChange, NoCheckout, NoBenefits, NoBrowserSetup, NoDi
     ) -> SubscriptionSnapshot:
         """Whether a new period begins is Conekta's to see: it does when the old one is over."""
         return await self._subscriptions.keep(provider_customer_id, provider_subscription_id)
+
+    async def change_subscription(self, change: SubscriptionChange) -> SubscriptionSnapshot:
+        """Nothing changes at Conekta: it is stopped, so that it bills no more, and whoever wants the change
+        opens another one when its period is over."""
+        if change.begins_at is None:
+            return await super().change_subscription(change)
+        if change.credit_minor:
+            message = "Conekta takes no credit off what it bills: use the credit up first"
+            raise ProviderFailure(FailureKind.REJECTED, message, code="credit_not_possible")
+        return await self._subscriptions.stop_before(
+            change.provider_customer_id, change.provider_subscription_id, change.begins_at
+        )
 
     async def retry_invoice(
         self,

@@ -17,7 +17,10 @@ NO_PAGE = (
 )
 NO_PLAN_CHANGE = (
     "Conekta documents neither when a subscription that is moved to another plan is billed nor what "
-    "becomes of its period: cancel it at the period's end and open another one, or use Stripe"
+    "becomes of its period: change it with `next_period`, or use Stripe"
+)
+_BY_REPLACEMENT = (
+    "stopped at once; when its period is over, another one is opened with the same card"
 )
 NO_CHECKOUT = (
     "Conekta's hosted page is not connected: collect by OXXO or SPEI here, "
@@ -35,6 +38,8 @@ CAPABILITIES = Capabilities(
             Capability.CARD_SUBSCRIPTION,
             Capability.CARD_PAYMENT_METHOD,
             Capability.CHANGE_PAYMENT_METHOD,
+            Capability.CHANGE_PLAN_LATER,
+            Capability.CHANGE_INTERVAL_LATER,
             Capability.CASH_VOUCHER,
             Capability.BANK_TRANSFER,
             Capability.REFUND,
@@ -50,7 +55,6 @@ CAPABILITIES = Capabilities(
         Capability.ACCEPT_DISPUTE: NO_DISPUTE_ANSWER,
         Capability.CHANGE_PLAN: NO_PLAN_CHANGE,
         Capability.CHANGE_INTERVAL: NO_PLAN_CHANGE,
-        Capability.CHANGE_INTERVAL_LATER: NO_PLAN_CHANGE,
         Capability.PRORATE: NO_PLAN_CHANGE,
         Capability.BROWSER_SETUP: NO_BROWSER_SETUP,
         Capability.FIRST_PAYMENT_IN_BROWSER: NO_PAGE,
@@ -60,6 +64,8 @@ CAPABILITIES = Capabilities(
         Capability.BENEFIT: NO_BENEFITS,
     },
     notes={
+        Capability.CHANGE_PLAN_LATER: _BY_REPLACEMENT,
+        Capability.CHANGE_INTERVAL_LATER: _BY_REPLACEMENT,
         Capability.CASH_REFUND: (
             "Conekta accepts it, but documents neither how the cash reaches the customer nor until when: "
             "tell the customer, and look whether it was picked up"

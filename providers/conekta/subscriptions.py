@@ -115,6 +115,21 @@ class Subscriptions:
                 found = await self._unless(failure, customer_id, found.id, paused=True)
         return await self._after_write("subscriptions.pause", customer_id, found)
 
+    async def stop_before(self, customer_id: str, id_: str, end: datetime) -> SubscriptionSnapshot:
+        """As `cancel_at_period_end`, for one that is followed by another. How a pause fares in a trial, or
+        with an order that nobody paid, is documented nowhere."""
+        found = await self._find(customer_id, id_)
+        before = None
+        if found is not None:
+            before = await self._snapshot("subscriptions.retrieve", customer_id, found)
+        paid = before is not None and (
+            before.status is ProviderSubscriptionStatus.ACTIVE and before.trial_end is None
+        )
+        if found is None or before is None or not paid or before.current_period_end != end:
+            message = "it has no paid period that ends then"
+            raise ProviderFailure(FailureKind.REJECTED, message, code="nothing_to_stop")
+        return await self._pause(customer_id, found)
+
     async def keep(self, customer_id: str, id_: str) -> SubscriptionSnapshot:
         """End the pause. One that outlasted its cycle is followed by a new cycle with an order of its own."""
         found = await self._find(customer_id, id_)

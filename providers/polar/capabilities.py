@@ -36,6 +36,7 @@ CAPABILITIES = Capabilities(
     refusals={
         Capability.ACCEPT_DISPUTE: NO_DISPUTE_ANSWER,
         Capability.CHANGE_PLAN: NO_PLAN_CHANGE,
+        Capability.CHANGE_PLAN_LATER: NO_PLAN_CHANGE,
         Capability.CHANGE_INTERVAL: NO_PLAN_CHANGE,
         Capability.CHANGE_INTERVAL_LATER: NO_PLAN_CHANGE,
         Capability.PRORATE: NO_PLAN_CHANGE,

@@ -126,7 +126,9 @@ class Changes:
     async def change(self, change: SubscriptionChange) -> SubscriptionSnapshot:
         """Looks first, so that it may be repeated: a period that has begun is not begun again."""
         found = await self._subscription(change.provider_subscription_id)
-        if change.begins_at is not None:
+        anew = mapping.interval_of(found.items.data[0]) is not change.billing_interval
+        if change.begins_at is not None and anew and found.status != "trialing":
+            # Another price alone is billed from the next renewal on, whenever it is set.
             await self._schedules.hold(found, change)
         else:
             await self._make_now(found, change)

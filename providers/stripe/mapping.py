@@ -151,12 +151,12 @@ def subscription(found: stripe.Subscription) -> SubscriptionSnapshot:
         is_collectable=found.pause_collection is not None,
         canceled_at=None if found.canceled_at is None else instant(found.canceled_at),
         latest_invoice=invoice(latest) if isinstance(latest, stripe.Invoice) else None,
-        billing_interval=_interval_of(item),
+        billing_interval=interval_of(item),
         holds_change=getattr(found, "schedule", None) is not None,
     )
 
 
-def _interval_of(item: stripe.SubscriptionItem) -> BillingInterval | None:
+def interval_of(item: stripe.SubscriptionItem) -> BillingInterval | None:
     """None for an interval that Abono does not sell."""
     recurring = getattr(getattr(item, "price", None), "recurring", None)
     once = getattr(recurring, "interval_count", None) == 1

@@ -166,32 +166,37 @@ def change_plan(
     subscription_id: str = SUBSCRIPTION,
     plan_id: str = PRODUCT,
     *,
+    interval: BillingInterval = BillingInterval.MONTHLY,
     restart: bool = False,
     begins_at: datetime | None = None,
 ) -> Ask:
-    anew = restart or begins_at is not None
     change = SubscriptionChange(
         change_id=bench.new_id(),
         provider_customer_id=customer_id,
         provider_subscription_id=subscription_id,
         provider_plan_id=plan_id,
-        billing_interval=BillingInterval.YEARLY if anew else BillingInterval.MONTHLY,
+        billing_interval=interval,
         amount_minor=CHANGED_MINOR * 2,
         quantity=2,
         currency=bench.profile.currency,
         restart=restart,
         begins_at=begins_at,
-        credit_minor=700,
+        credit_minor=0 if begins_at else 700,
     )
     return lambda provider, _retry: provider.change_subscription(change)
 
 
 def change_interval(bench: Bench) -> Ask:
-    return change_plan(bench, restart=True)
+    return change_plan(bench, interval=BillingInterval.YEARLY, restart=True)
+
+
+def change_plan_later(bench: Bench) -> Ask:
+    return change_plan(bench, begins_at=datetime.now(UTC).replace(microsecond=0))
 
 
 def change_interval_later(bench: Bench) -> Ask:
-    return change_plan(bench, begins_at=datetime.now(UTC).replace(microsecond=0))
+    now = datetime.now(UTC).replace(microsecond=0)
+    return change_plan(bench, interval=BillingInterval.YEARLY, begins_at=now)
 
 
 def prepare_payment(instrument: Instrument) -> Callable[[Bench], Ask]:
@@ -359,14 +364,23 @@ async def yearly_plan(bench: Bench) -> str:
 async def staged_change_interval(bench: Bench) -> Ask:
     running = await bench.subscribed()
     ids = (running.provider_customer_id, running.provider_subscription_id)
-    return change_plan(bench, *ids, await yearly_plan(bench), restart=True)
+    plan_id = await yearly_plan(bench)
+    return change_plan(bench, *ids, plan_id, interval=BillingInterval.YEARLY, restart=True)
+
+
+async def staged_change_plan_later(bench: Bench) -> Ask:
+    running = await bench.subscribed()
+    plan = bench.plan_draft().model_copy(update={"amount_minor": CHANGED_MINOR})
+    ids = (running.provider_customer_id, running.provider_subscription_id)
+    plan_id = await bench.provider.ensure_plan(plan)
+    return change_plan(bench, *ids, plan_id, begins_at=running.current_period_end)
 
 
 async def staged_change_interval_later(bench: Bench) -> Ask:
     running = await bench.subscribed()
     ids = (running.provider_customer_id, running.provider_subscription_id)
-    end = running.current_period_end
-    return change_plan(bench, *ids, await yearly_plan(bench), begins_at=end)
+    plan_id, end = await yearly_plan(bench), running.current_period_end
+    return change_plan(bench, *ids, plan_id, interval=BillingInterval.YEARLY, begins_at=end)
 
 
 def staged_prepare_payment(instrument: Instrument) -> Callable[[Bench], Awaitable[Ask]]:
@@ -453,6 +467,8 @@ ACTS = (
     Act("commit_change", "commit_change", C.PRORATE, staged_commit_change, commit_change),
     Act("cancel_invoice", "cancel_invoice", C.PRORATE, staged_cancel_invoice, cancel_invoice),
     Act("change_plan", "change_subscription", C.CHANGE_PLAN, staged_change_plan, change_plan),
+    Act("change_plan_later", "change_subscription", C.CHANGE_PLAN_LATER,
+        staged_change_plan_later, change_plan_later),
     Act("change_interval", "change_subscription", C.CHANGE_INTERVAL, staged_change_interval,
         change_interval),
     Act("change_interval_later", "change_subscription", C.CHANGE_INTERVAL_LATER,

@@ -79,6 +79,7 @@ STRIPE = Profile(
         "commit_change": Operation("invoices.pay"),
         "cancel_invoice": Operation("invoices.void"),
         "change_plan": Operation("subscriptions.update"),
+        "change_plan_later": Operation("subscriptions.update"),
         "change_interval": Operation("subscriptions.update"),
         "change_interval_later": Operation(
             "subscription_schedules.create", "subscription_schedules"
@@ -131,6 +132,8 @@ CONEKTA = Profile(
         "pause_subscription": Operation("subscriptions.pause"),
         "resume_subscription": Operation("subscriptions.resume"),
         "change_payment_method": Operation("subscriptions.update"),
+        "change_plan_later": Operation("subscriptions.pause"),
+        "change_interval_later": Operation("subscriptions.pause"),
         "retry_invoice": Operation("subscriptions.retry"),
         "prepare_voucher": Operation("orders.create", "orders"),
         "commit_voucher": Operation("charges.create"),
