@@ -885,6 +885,7 @@ class ProviderView(BaseModel):
             "browser_setup",
             "first_payment_in_browser",
             "change_plan",
+            "change_plan_later",
             "change_interval",
             "change_interval_later",
             "prorate",
