@@ -98,8 +98,11 @@ class ProviderClock:
         elif step is Step.APPLY_CHANGE:
             replacement = await self._changes.apply_scheduled()
             if replacement is not None:
+                # Should the provider refuse to end what stands there, this is tried again.
+                replacement.next_try_at = workflow.now()
                 await desk.commit()
                 await self._collect(replacement)
+                replacement.next_try_at = None
         elif step is Step.GIVE_UP:
             await self._end_unpaid()
         elif step is Step.END:
