@@ -11,9 +11,13 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from sqlalchemy import select
+from temporalio.api.enums.v1 import TaskQueueType
+from temporalio.api.taskqueue.v1 import TaskQueue
+from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
 from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from temporalio.common import WorkflowIDConflictPolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
+from temporalio.service import RPCError, RPCStatusCode
 
 from abono.dev.errors import DevError
 from abono.settings import Settings
@@ -83,6 +87,8 @@ async def reconcile(settings: Settings, asked: Asked) -> Outcome:
     if not names:
         raise DevError("No such provider is configured: there is nobody to ask.")
     client = await connect_temporal(settings, lazy=False)
+    if not await _has_worker(client):
+        raise DevError("No worker takes this up: start `abono worker`, then ask again.")
     answers = await asyncio.gather(*(_run(client, name, asked) for name in names))
     reports = [answer for answer in answers if isinstance(answer, ReconcileReport)]
     refusals = [answer for answer in answers if isinstance(answer, Refusal)]
@@ -97,6 +103,21 @@ async def reconcile(settings: Settings, asked: Asked) -> Outcome:
             return Outcome(reports, list(await session.scalars(statement)), refusals)
     finally:
         await engine.dispose()
+
+
+async def _has_worker(client: Client) -> bool:
+    """Whether anybody polls: Temporal remembers for five minutes who did. True where it cannot tell."""
+    question = DescribeTaskQueueRequest(
+        namespace=client.namespace,
+        task_queue=TaskQueue(name=TASK_QUEUE),
+        task_queue_type=TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW,
+    )
+    try:
+        return bool((await client.workflow_service.describe_task_queue(question)).pollers)
+    except RPCError as error:
+        if error.status is not RPCStatusCode.UNIMPLEMENTED:
+            raise
+        return True
 
 
 async def _run(client: Client, provider: ProviderName, asked: Asked) -> ReconcileReport | Refusal:

@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from api.auth import Principal, Reader, Writer
+from api.auth import Principal, Reader, Scope, Writer
 from api.clock import now
 from api.context import ApiContext, Context
 from api.countries import hint_of, settle_country
@@ -47,6 +47,7 @@ from providers.registry import ProviderRegistry
 _log = structlog.get_logger("abono.api")
 
 PaymentMethodStatus = Literal["pending", "active", "failed", "detached"]
+READ_ONLY = "a key with the scope billing:write gets a client secret"
 _ROUTING_CODES = ("payment_method_type_not_supported",)
 _DELETING_CODES = (
     "payment_method_in_use",
@@ -228,15 +229,19 @@ async def read_setup(
     provider: ProviderName | None = None,
 ) -> SetupView:
     """The provider that would keep this customer's card, its public key, and for cards at Stripe a
-    client secret with which the bank is asked what renewals cannot answer later."""
+    client secret with which the bank is asked what renewals cannot answer later. The secret stores a card,
+    so a key that may only read gets none."""
     hint = await hint_of(context, request, principal, organization_id=organization_id, address=None)
     async with context.sessions() as session:
         organization = await get_scoped(session, Organization, organization_id, principal)
     located = settle_country(organization, None, hint)
     chosen, types = choose_provider(context.providers, located, payment_method_type, provider)
-    client_secret, detail = await _client_secret(
-        context.providers, chosen, payment_method_type, organization_id
-    )
+    if principal.may(Scope.BILLING_WRITE):
+        client_secret, detail = await _client_secret(
+            context.providers, chosen, payment_method_type, organization_id
+        )
+    else:
+        client_secret, detail = None, READ_ONLY
     public_key = context.storefront.public_keys.get(chosen)
     if public_key is None and payment_method_type is Instrument.CARD:
         detail = f"{chosen} has no public key here: set it in the engine's environment"

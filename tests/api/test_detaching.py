@@ -15,10 +15,12 @@ from sqlalchemy import select
 from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 
+from abono.keys import create_key
 from abono.settings import Settings
 from abono.simulate.serving import serving
 from abono.wiring import build_providers
 from abono.worker import make_workers
+from api.routes.payment_methods import READ_ONLY
 from api.storefront import Storefront
 from models.calendar import BillingInterval
 from models.outcomes import ProviderName
@@ -29,7 +31,17 @@ from providers.registry import ProviderRegistry
 from sandbox.app import create_app
 from sandbox.core import Core, SandboxConfig
 from sandbox.faults import Fault, FaultMode
-from tests.api.support import Api, Tenant, card, eventually, organization, plan, subscription
+from tests.api.support import (
+    BASE,
+    PEPPER,
+    Api,
+    Tenant,
+    card,
+    eventually,
+    organization,
+    plan,
+    subscription,
+)
 
 
 @dataclass
@@ -335,6 +347,22 @@ async def test_a_front_end_is_told_where_to_tokenise(shop: Shop) -> None:
         "off_session",
         {"organization_id": str(shop.who.id)},
     )
+
+
+async def test_a_key_that_may_only_read_stores_no_card(shop: Shop, database_url: str) -> None:
+    shop.api.context.storefront = Storefront(public_keys={ProviderName.STRIPE: "pk_test_1"})
+    key = await create_key(
+        database_url, application_name="Ours", scopes=["billing:read"], pepper=PEPPER
+    )
+    answer = await shop.api.anyone.get(
+        f"{BASE}/payment-methods/setup",
+        params={"organization_id": str(shop.who.id)},
+        headers={"Authorization": f"Bearer {key}"},
+    )
+    found = answer.json()
+    assert (answer.status_code, found["provider"]) == (200, "stripe")
+    assert (found["client_secret"], found["detail"]) == (None, READ_ONLY)
+    assert not shop.core.state["stripe"].get("setup_intents")
 
 
 async def test_a_front_end_is_told_also_while_stripe_is_away(shop: Shop) -> None:
