@@ -14,7 +14,7 @@ from models.commands import Cancel, DisputeInput, DisputeNews, dispute_workflow_
 from models.storage.tables import Dispute, Payment, WebhookEvent, new_id
 from models.subscription import SubscriptionTerms
 from sandbox.faults import Fault, FaultMode
-from tests.support.disputes import hear_disputes, seen_of
+from tests.support.disputes import SUBSCRIPTION_HEARS, hear_disputes, seen_of
 from tests.support.outbound import told
 from tests.support.shop import buy, pay_page, purchase_terms, tries_of
 from tests.workflows.test_cards import AUSTIN, DAY, MEXICO_CITY, Wallet, holder, wallet
@@ -171,9 +171,12 @@ async def test_a_strangers_dispute_is_put_aside_in_the_end(world: World) -> None
 
 
 async def accept(world: World, dispute: Dispute) -> DisputeNews:
-    return await world.client.execute_workflow(
-        DisputeWorkflow.run,
-        DisputeInput(seen=seen_of(dispute), account="default", accept=True),
-        id=dispute_workflow_id(new_id()),
-        task_queue="abono",
-    )
+    with world.env.auto_time_skipping_disabled():
+        news: DisputeNews = await world.client.execute_workflow(
+            DisputeWorkflow.run,
+            DisputeInput(seen=seen_of(dispute), account="default", accept=True),
+            id=dispute_workflow_id(new_id()),
+            task_queue="abono",
+        )
+    await world.env.sleep(SUBSCRIPTION_HEARS)
+    return news
