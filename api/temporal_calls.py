@@ -38,9 +38,13 @@ _PASSING = (
 )
 # How the server ends an accepted update whose run was over before it: the outcome is in the database.
 _CUT_SHORT = "AcceptedUpdateCompletedWorkflow"
+# Nobody can say whether the call was taken: no answer, a proxy's in between, or a failure after it.
 _AWAY = frozenset(
     {
         RPCStatusCode.UNAVAILABLE,
+        RPCStatusCode.UNKNOWN,
+        RPCStatusCode.INTERNAL,
+        RPCStatusCode.ABORTED,
         RPCStatusCode.DEADLINE_EXCEEDED,
         RPCStatusCode.CANCELLED,
         RPCStatusCode.RESOURCE_EXHAUSTED,

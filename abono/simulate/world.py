@@ -26,6 +26,7 @@ from temporalio.client import (
 )
 from temporalio.common import WorkflowIDConflictPolicy
 from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.service import RPCError, RPCStatusCode
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import (
     ActivityInboundInterceptor,
@@ -291,6 +292,13 @@ class World:
                 updated_at=now,
             )
         )
+        result = await self.while_time_passes(self._open(terms, workflow_id))
+        return self.client.get_workflow_handle_for(SubscriptionWorkflow.run, workflow_id), result
+
+    async def _open(
+        self, terms: SubscriptionTerms, workflow_id: str, repetitions_left: int = 2
+    ) -> CommandResult:
+        """The skipping server fails now and then by itself; the same ids make asking again harmless."""
         start = WithStartWorkflowOperation(
             SubscriptionWorkflow.run,
             SubscriptionInput(terms=terms),
@@ -298,12 +306,17 @@ class World:
             task_queue=TASK_QUEUE,
             id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
         )
-        opening = self.client.execute_update_with_start_workflow(
-            SubscriptionWorkflow.open, Open(actor="test"), start_workflow_operation=start, id="open"
-        )
-        result = await self.while_time_passes(opening)
-        handle = await start.workflow_handle()
-        return self.client.get_workflow_handle_for(SubscriptionWorkflow.run, handle.id), result
+        try:
+            return await self.client.execute_update_with_start_workflow(
+                SubscriptionWorkflow.open,
+                Open(actor="test"),
+                start_workflow_operation=start,
+                id="open",
+            )
+        except RPCError as error:
+            if error.status is not RPCStatusCode.UNKNOWN or not repetitions_left:
+                raise
+        return await self._open(terms, workflow_id, repetitions_left - 1)
 
 
 async def _start_skipping() -> WorkflowEnvironment:
