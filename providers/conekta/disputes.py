@@ -6,7 +6,9 @@ from datetime import UTC, datetime
 
 from models.outcomes import ProviderName
 from models.snapshots import DisputeSnapshot, DisputeStatus
+from providers.conekta.client import ConektaClient
 from providers.conekta.mapping import ConektaChargeback, ConektaOrder
+from providers.conekta.orders import read_order
 
 # `covered`: Conekta bears it, the merchant keeps the money. Any other word is a step on the way.
 _CLOSED: dict[str, DisputeStatus] = {
@@ -14,6 +16,16 @@ _CLOSED: dict[str, DisputeStatus] = {
     "covered": DisputeStatus.WON,
     "lost": DisputeStatus.LOST,
 }
+
+
+async def read(client: ConektaClient, seen: DisputeSnapshot) -> DisputeSnapshot:
+    """A chargeback has no address of its own: its order tells, where it is known which one that is."""
+    if seen.provider_payment_id is None:
+        return seen
+    order = await read_order(client, seen.provider_payment_id)
+    found = of_order(order, seen.opened_at)
+    is_this = found is not None and found.provider_dispute_id == seen.provider_dispute_id
+    return found if found is not None and is_this else seen
 
 
 def snapshot(
