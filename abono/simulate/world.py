@@ -257,7 +257,9 @@ class World:
 
     async def while_time_passes(self, update: Awaitable[Answer]) -> Answer:
         """An update's answer. Its workflow may wait for a timer (a question to the provider, again in
-        5 s), and for a caller of an update the clock does not skip by itself."""
+        5 s), and for a caller of an update the skipping clock does not skip by itself."""
+        if not self.env.supports_time_skipping:
+            return await update
         answer = asyncio.ensure_future(update)
         while not (await asyncio.wait({answer}, timeout=1.0))[0]:
             await self.env.sleep(PATIENCE_STEP)
