@@ -7,13 +7,14 @@ from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
-from sqlalchemy import select, update
+from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from temporalio import activity
 
 from activities.money_policy import money_policies
 from activities.outbox import tell
+from activities.records import write_applied
 from activities.refund_book import lock_invoice, provider_of, reservation
 from activities.signatures.records import (
     Acknowledgement,
@@ -36,7 +37,6 @@ from models.storage.tables import (
     Invoice,
     Payment,
     Subscription,
-    WebhookEvent,
     new_id,
 )
 
@@ -47,13 +47,8 @@ class InboxActivities(InboxRecords):
 
     @activity.defn(name="acknowledge")
     async def acknowledge(self, acknowledgement: Acknowledgement) -> None:
-        async with self._sessions.begin() as session:
-            for event in acknowledgement.events:
-                await session.execute(
-                    update(WebhookEvent)
-                    .where(WebhookEvent.id == event.id, WebhookEvent.applied_at.is_(None))
-                    .values(applied_at=acknowledgement.at, disposition=event.disposition)
-                )
+        async with self._sessions() as session:
+            await write_applied(session, acknowledgement.events, acknowledgement.at)
 
     @activity.defn(name="find_attempt")
     async def find_attempt(self, question: AttemptQuestion) -> AttemptFacts | None:

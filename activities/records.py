@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from temporalio import activity
@@ -14,7 +15,13 @@ from activities.outbox import tell
 from activities.reminders import schedule_reminder
 from activities.signatures.records import Records, RouteRequest
 from activities.spare_money import write_spare_money
-from activities.statements import finish_attempt, insert_new, upsert_invoice, write_newer
+from activities.statements import (
+    acknowledge,
+    finish_attempt,
+    insert_new,
+    upsert_invoice,
+    write_newer,
+)
 from models.outcomes import DEFAULT_ACCOUNT, ProviderName
 from models.projections import (
     AppliedEvent,
@@ -36,7 +43,6 @@ from models.storage.tables import (
     PaymentMethod,
     Purchase,
     Subscription,
-    WebhookEvent,
     new_id,
 )
 from models.subscription import SubscriptionTerms
@@ -132,7 +138,7 @@ async def _write_changes(session: AsyncSession, batch: ChangeBatch) -> None:
     await _write_invoices(session, batch)
     await _write_attempts(session, batch)
     await _write_ledgers(session, batch)
-    await _acknowledge(session, batch.applied_events, batch)
+    await write_applied(session, batch.applied_events, batch.recorded_at)
 
 
 async def _entitle(session: AsyncSession, batch: PurchaseBatch) -> None:
@@ -199,21 +205,22 @@ async def _write_attempts(session: AsyncSession, batch: ChangeBatch) -> None:
             await _insert_new(
                 session,
                 ChargeAttempt,
-                {**attempt.model_dump(), **batch.owner, "account": DEFAULT_ACCOUNT},
+                [{**attempt.model_dump(), **batch.owner, "account": DEFAULT_ACCOUNT}],
             )
 
 
 async def _write_ledgers(session: AsyncSession, batch: ChangeBatch) -> None:
     owner = batch.owner
-    for payment in batch.payments:
-        # The provider's own id is unique: money heard of twice is counted once.
-        values = {**payment.model_dump(), **owner, "account": DEFAULT_ACCOUNT}
-        await _insert_new(session, Payment, {**values, "recorded_at": batch.recorded_at})
-    for fallback in batch.fallbacks:
-        await _insert_new(session, FallbackEvent, {**fallback.model_dump(), **owner})
-    for entry in batch.audit:
-        values = {**entry.model_dump(), **owner, "version": batch.version}
-        await _insert_new(session, AuditEntry, {**values, "at": batch.recorded_at})
+    # The provider's own id is unique: money heard of twice is counted once.
+    booked = {**owner, "account": DEFAULT_ACCOUNT, "recorded_at": batch.recorded_at}
+    payments = [{**payment.model_dump(), **booked} for payment in batch.payments]
+    await _insert_new(session, Payment, payments)
+    fallbacks = [{**fallback.model_dump(), **owner} for fallback in batch.fallbacks]
+    await _insert_new(session, FallbackEvent, fallbacks)
+    done = {**owner, "version": batch.version, "at": batch.recorded_at}
+    await _insert_new(
+        session, AuditEntry, [{**entry.model_dump(), **done} for entry in batch.audit]
+    )
     # Its row was written first, so it is locked.
     await tell(session, batch.outbound, **owner, at=batch.recorded_at, locked=True)
     for reminder in batch.reminders:
@@ -228,16 +235,14 @@ async def _write_ledgers(session: AsyncSession, batch: ChangeBatch) -> None:
         )
 
 
-async def _acknowledge(
-    session: AsyncSession, events: list[AppliedEvent], batch: ChangeBatch
-) -> None:
-    for event in events:
-        await session.execute(
-            update(WebhookEvent)
-            .where(WebhookEvent.id == event.id, WebhookEvent.applied_at.is_(None))
-            .values(applied_at=batch.recorded_at, disposition=event.disposition, last_error=None)
-        )
+async def write_applied(session: AsyncSession, events: list[AppliedEvent], at: datetime) -> None:
+    """In the inbox: what a workflow has dealt with, in one statement."""
+    if events:
+        ids, said = [event.id for event in events], [event.disposition for event in events]
+        await session.execute(acknowledge(), {"at": at, "ids": ids, "said": said})
 
 
-async def _insert_new(session: AsyncSession, table: type[Base], values: dict[str, Any]) -> None:
-    await session.execute(insert_new(table), values)
+async def _insert_new(session: AsyncSession, table: type[Base], rows: list[dict[str, Any]]) -> None:
+    """All in one round trip."""
+    if rows:
+        await session.execute(insert_new(table), rows)

@@ -7,7 +7,19 @@ from functools import cache
 from typing import cast
 from uuid import UUID
 
-from sqlalchemy import Select, Table, Text, any_, bindparam, func, select, update
+from sqlalchemy import (
+    DateTime,
+    Select,
+    Table,
+    Text,
+    TextClause,
+    any_,
+    bindparam,
+    func,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.dialects.postgresql import ARRAY, Insert, insert
 from sqlalchemy.sql.dml import ReturningInsert, ReturningUpdate
 from sqlalchemy.types import Uuid
@@ -117,3 +129,21 @@ def told(owner: str) -> Select[int, list[UUID] | None]:
         row.id == any_(bindparam("ids", type_=ARRAY(Uuid)))
     )
     return select(last.scalar_subquery(), known.scalar_subquery())
+
+
+@cache
+def acknowledge() -> TextClause:
+    """With `at`, and with `ids` and `said`, one for each row of the inbox: the moment in which they were
+    applied, and what was done with them. Rows that are applied already are left as they are."""
+    return text(
+        """
+        UPDATE webhook_events AS row
+        SET applied_at = :at, disposition = pairs.said, last_error = NULL
+        FROM unnest(:ids, :said) AS pairs (id, said)
+        WHERE row.id = pairs.id AND row.applied_at IS NULL
+        """
+    ).bindparams(
+        bindparam("at", type_=DateTime(timezone=True)),
+        bindparam("ids", type_=ARRAY(Uuid)),
+        bindparam("said", type_=ARRAY(Text)),
+    )

@@ -23,6 +23,7 @@ from models.commands import (
     dispute_workflow_id,
     late_workflow_id,
 )
+from models.events import ProviderEvent
 from models.purchase import PURCHASE_ENDS
 from models.states import TERMINAL_STATUSES
 from models.storage.tables import Purchase, Subscription
@@ -150,5 +151,11 @@ def _message(target: Target, events: list[DueEvent]) -> ProviderEvents:
     elif target.subscription_id is not None:
         owner["subscription_id"] = str(target.subscription_id)
     return ProviderEvents(
-        events=[InboxEvent(id=due.id, event=due.event.model_copy(update=owner)) for due in events]
+        events=[InboxEvent(id=due.id, event=_owned(due.event, owner)) for due in events]
     )
+
+
+def _owned(event: ProviderEvent, owner: dict[str, str | None]) -> ProviderEvent:
+    """A copy costs more than everything else here, and most events name their owner."""
+    named = {"subscription_id": event.subscription_id, "purchase_id": event.purchase_id}
+    return event if named == owner else event.model_copy(update=owner)

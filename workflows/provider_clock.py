@@ -32,7 +32,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.options import call_subscription, refusal_of
     from workflows.provider_attempts import ProviderAttempts
     from workflows.provider_changing import ProviderChanges
-    from workflows.provider_following import UNPAID, ProviderFollower
+    from workflows.provider_following import ProviderFollower
     from workflows.step_changes import ENGINE_ACTOR
     from workflows.unpaid_pause import UnpaidPauses
 
@@ -128,7 +128,7 @@ class ProviderClock:
             if doubted and event.subscription is not None:
                 disposition = "read_back"
             elif event.invoice is not None:
-                if event.invoice.status in UNPAID and event.invoice.decline is None:
+                if self._follower.lacks_reason(event.invoice):
                     # The webhook does not say why; whether to try again depends on it.
                     await self._follower.look()
                 disposition = self._follower.apply_invoice(event.invoice)

@@ -59,6 +59,11 @@ class ProviderFollower:
         self._failed_by_provider(invoice, snapshot)
         return "applied"
 
+    def lacks_reason(self, snapshot: InvoiceSnapshot) -> bool:
+        """Whether it failed and nobody says why. Of what was paid since then nothing more is to be known."""
+        unpaid = snapshot.status in UNPAID and snapshot.decline is None
+        return unpaid and not self._is_stale(snapshot)
+
     def _failed_by_provider(self, invoice: OpenInvoice, snapshot: InvoiceSnapshot) -> None:
         """The provider's own clock tried and was refused: an attempt that we could not announce."""
         desk = self._desk
