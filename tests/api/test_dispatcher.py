@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from sqlalchemy import func, select, text, update
@@ -13,7 +13,7 @@ from temporalio.worker import Worker
 
 from api.clock import now
 from api.dispatcher import Dispatcher
-from api.inbox_statements import RESEND_AFTER
+from api.inbox_statements import BEHIND_ALL_MAX, BEHIND_EACH, CLAIM, RESEND_AFTER
 from models.events import EventKind
 from models.storage.tables import Payment, WebhookEvent, new_id
 from tests.api.dispatching import (
@@ -88,6 +88,37 @@ async def test_what_is_not_applied_is_sent_again(api: Api, worker: Worker) -> No
     await apply(api, row_id)
     assert await dispatcher.run_once() == 0
     assert await heard(handle) == [[row_id]] * 3
+
+
+async def test_what_waits_behind_many_is_not_sent_again_too_soon(api: Api) -> None:
+    """Ten milliseconds for each that is on its way, eight seconds at most; what is parked for an hour, or
+    has not been claimed yet, is not on its way."""
+    on_its_way = [inbox_row(event(EventKind.LOOK)) for _ in range(200)]
+    for row in on_its_way:
+        row.attempts, row.next_dispatch_at = 1, now() + timedelta(seconds=5)
+    others = [inbox_row(event(EventKind.LOOK)) for _ in range(2)]
+    others[0].attempts, others[0].next_dispatch_at = 6, now() + timedelta(hours=1)
+    others[1].next_dispatch_at = now() + timedelta(seconds=5)
+    due = [inbox_row(event(EventKind.LOOK)) for _ in range(101)]
+    await api.add(*on_its_way, *others, *due)
+
+    assert await claimed(api) == {row.id for row in due}
+    told = {row.next_dispatch_at for row in await api.inbox() if row.id in {d.id for d in due}}
+    [told_at] = told
+    wait = RESEND_AFTER[0] + 300 * BEHIND_EACH
+    assert wait - timedelta(seconds=1) < told_at - now() <= wait
+
+    await api.add(*(inbox_row(event(EventKind.LOOK)) for _ in range(900)))
+    for _ in range(5):
+        await claimed(api)
+    latest = max(row.next_dispatch_at for row in await api.inbox() if row.attempts == 1)
+    wait = RESEND_AFTER[0] + BEHIND_ALL_MAX
+    assert wait - timedelta(seconds=1) < latest - now() <= wait
+
+
+async def claimed(api: Api) -> set[UUID]:
+    async with api.context.sessions.begin() as session:
+        return {row.id for row in await session.execute(CLAIM)}
 
 
 async def test_the_running_dispatcher_wakes_for_what_becomes_due(api: Api, worker: Worker) -> None:
