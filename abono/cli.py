@@ -10,12 +10,13 @@ import os
 import sys
 from collections.abc import Coroutine
 from datetime import timedelta
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
 
 import typer
 from typer.exceptions import TyperException
 
 from abono.chaos.command import commands as chaos
+from abono.leaving import leave
 
 if TYPE_CHECKING:
     from abono.settings import Settings
@@ -36,8 +37,8 @@ app.add_typer(webhooks, name="webhooks")
 app.add_typer(chaos, name="chaos")
 
 
-def main() -> None:
-    sys.exit(run(sys.argv[1:]))
+def main() -> NoReturn:
+    leave(run(sys.argv[1:]))
 
 
 def run(arguments: list[str]) -> int:
@@ -100,13 +101,24 @@ def simulate(
 
 
 @app.command()
-def worker() -> None:
+def worker(
+    queues: Annotated[
+        str | None,
+        typer.Option(help="Only these, a comma list: workflows, stripe, conekta, polar"),
+    ] = None,
+) -> int:
     """Run a worker: workflows and activities."""
     import abono.worker
+    from abono.worker_tuning import QUEUES, parse_queues
 
+    try:
+        served = frozenset(QUEUES) if queues is None else parse_queues(queues)
+    except ValueError as problem:
+        return _complain(f"--queues: {problem}.", code=2)
     settings = _settings()
     _configure_logging(settings)
-    _run_on_uvloop(abono.worker.run(settings))
+    _run_on_uvloop(abono.worker.run(settings, served))
+    return 0
 
 
 @app.command()
