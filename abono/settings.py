@@ -174,6 +174,35 @@ class Settings(BaseSettings):
         le=65535,
         description="Where the worker tells its figures; 0: nowhere",
     )
+    # Slots and pollers are of each queue that a process serves. Two is the least that Temporal's SDK takes
+    # for workflow tasks: one for what it remembers, one for what is new.
+    worker_workflow_slots: int = Field(100, alias="ABONO_WORKER_WORKFLOW_SLOTS", ge=2, le=10_000)
+    worker_activity_slots: int = Field(100, alias="ABONO_WORKER_ACTIVITY_SLOTS", ge=1, le=10_000)
+    worker_local_activity_slots: int = Field(
+        100, alias="ABONO_WORKER_LOCAL_ACTIVITY_SLOTS", ge=1, le=10_000
+    )
+    worker_pollers_max: int = Field(
+        100,
+        alias="ABONO_WORKER_POLLERS_MAX",
+        ge=2,
+        le=1000,
+        description="Open requests for work, of each kind; their number follows the load up to this",
+    )
+    worker_cached_workflows_max: int = Field(
+        1000,
+        alias="ABONO_WORKER_CACHED_WORKFLOWS_MAX",
+        ge=1,
+        le=1_000_000,
+        description="Workflows that stay in memory; the others are replayed when something happens",
+    )
+    worker_shutdown_seconds: float = Field(
+        15.0,
+        alias="ABONO_WORKER_SHUTDOWN_SECONDS",
+        gt=0,
+        le=3600,
+        allow_inf_nan=False,
+        description="What is under way gets so long after SIGTERM",
+    )
     otlp_endpoint: str | None = Field(
         None,
         alias="OTEL_EXPORTER_OTLP_ENDPOINT",

@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import AsyncExitStack
 from datetime import timedelta
@@ -17,12 +17,13 @@ import structlog
 from sqlalchemy import text
 from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
-from temporalio.worker import Interceptor, PollerBehaviorAutoscaling, Replayer, Worker
+from temporalio.worker import Interceptor, Replayer, Worker
 
 from abono.schedules import ensure_reconcile_schedules
 from abono.settings import Settings
 from abono.wiring import begin_tracing, build_providers, call_rates, connect_temporal
 from abono.worker_metrics import call_metrics, metrics_runtime
+from abono.worker_tuning import QUEUES, USUAL, WORKFLOWS_QUEUE, Tuning, in_order, tuning_of
 from abono.workflow_runner import workflow_runner
 from activities.benefits import BenefitActivities
 from activities.credit import CreditActivities
@@ -66,13 +67,8 @@ WORKFLOWS: Sequence[type] = (
     RefundWorkflow,
     ReconcileWorkflow,
 )
-# Long enough for an attempt in flight to hear its provider's answer.
-GRACEFUL_SHUTDOWN = timedelta(seconds=15)
-# The SDK's own number; an evicted workflow costs a replay of a short history and nothing else.
-CACHED_WORKFLOWS_MAX = 1000
-# What a killed worker remembered waits this long before another one takes it: the Go SDK's number, half
-# of Python's.
-STICKY_TIMEOUT = timedelta(seconds=5)
+# Beyond the time that calls in flight are given: then the process goes, whatever it waits for.
+_EXIT_AFTER = timedelta(seconds=5)
 # The file tells whoever started this process that it polls.
 READY_FILE = Path("run") / "worker.ready"
 
@@ -95,11 +91,13 @@ def make_workers(
     interceptors: Sequence[Interceptor] = (),
     executor: Executor | None = None,
     calls_per_second: Mapping[ProviderName, float] | None = None,
-    cached_workflows_max: int = CACHED_WORKFLOWS_MAX,
+    tuning: Tuning = USUAL,
+    queues: Collection[str] = frozenset(QUEUES),
 ) -> list[Worker]:
     """One worker for workflows and database writes, and one per provider for its calls alone, so
-    that a slow provider starves nobody. `calls_per_second` is kept by the server, over all workers; it
-    believes the one that asked last, so they must agree. A provider that is not in it has no limit."""
+    that a slow provider starves nobody: those of them that `queues` names. `calls_per_second` is kept by
+    the server, over all workers; it believes the one that asked last, so they must agree. A provider
+    that is not in it has no limit."""
     rates = calls_per_second or {}
     records = RecordActivities(sessions, providers)
     inbox = InboxActivities(sessions)
@@ -117,32 +115,21 @@ def make_workers(
     common: dict[str, Any] = {
         "interceptors": [AnswerOnce(), *interceptors],
         "activity_executor": executor,
-        "graceful_shutdown_timeout": GRACEFUL_SHUTDOWN,
-        "activity_task_poller_behavior": PollerBehaviorAutoscaling(),
+        **tuning.for_activities(),
     }
-    engine = Worker(
-        client,
-        task_queue=TASK_QUEUE,
-        workflows=WORKFLOWS,
-        activities=[
-            records.record,
-            records.record_purchase,
-            records.choose_route,
-            inbox.acknowledge,
-            inbox.find_attempt,
-            operating.note_action,
-            disputes.record_dispute,
-            credit.credit_unapplied,
-            reconciling.begin_reconcile,
-            reconciling.settle_reconcile,
-            reconciling.end_reconcile,
-        ],
-        workflow_runner=workflow_runner(),
-        workflow_task_poller_behavior=PollerBehaviorAutoscaling(),
-        max_cached_workflows=cached_workflows_max,
-        sticky_queue_schedule_to_start_timeout=STICKY_TIMEOUT,
-        **common,
-    )
+    engine_activities: list[Callable[..., Any]] = [
+        records.record,
+        records.record_purchase,
+        records.choose_route,
+        inbox.acknowledge,
+        inbox.find_attempt,
+        operating.note_action,
+        disputes.record_dispute,
+        credit.credit_unapplied,
+        reconciling.begin_reconcile,
+        reconciling.settle_reconcile,
+        reconciling.end_reconcile,
+    ]
     provider_activities: list[Callable[..., Any]] = [
         calls.issue_payment,
         changes.collect_change,
@@ -172,24 +159,34 @@ def make_workers(
         money.follow_money,
         reconciling.reconcile_step,
     ]
-    return [
-        engine,
-        *(
-            Worker(
-                client,
-                task_queue=queue,
-                activities=provider_activities,
-                max_task_queue_activities_per_second=rates.get(provider),
-                **common,
-            )
-            for provider, queue in PROVIDER_TASK_QUEUES.items()
-        ),
+    workers = []
+    if WORKFLOWS_QUEUE in queues:
+        engine = Worker(
+            client,
+            task_queue=TASK_QUEUE,
+            workflows=WORKFLOWS,
+            activities=engine_activities,
+            workflow_runner=workflow_runner(),
+            **tuning.for_workflows(),
+            **common,
+        )
+        workers.append(engine)
+    return workers + [
+        Worker(
+            client,
+            task_queue=queue,
+            activities=provider_activities,
+            max_task_queue_activities_per_second=rates.get(provider),
+            **common,
+        )
+        for provider, queue in PROVIDER_TASK_QUEUES.items()
+        if provider in queues
     ]
 
 
-async def run(settings: Settings) -> None:
-    """Run until SIGTERM or SIGINT; calls in flight are let finish."""
-    log = structlog.get_logger("abono.worker")
+async def run(settings: Settings, queues: Collection[str] = frozenset(QUEUES)) -> None:
+    """Run until SIGTERM or SIGINT; calls in flight are let finish. `queues`: which of QUEUES."""
+    log, tuning = structlog.get_logger("abono.worker"), tuning_of(settings)
     database = make_engine(settings.sqlalchemy_url, pool_size=settings.database_pool_size)
     providers = build_providers(settings)
     tracing = begin_tracing(settings, "abono-worker")
@@ -211,16 +208,23 @@ async def run(settings: Settings) -> None:
             sessions, rates = make_sessions(database), call_rates(settings)
             watchers = call_metrics(runtime)
             for worker in make_workers(
-                client, sessions, providers, calls_per_second=rates, interceptors=watchers
+                client,
+                sessions,
+                providers,
+                calls_per_second=rates,
+                interceptors=watchers,
+                tuning=tuning,
+                queues=queues,
             ):
                 await stack.enter_async_context(worker)
             every = timedelta(minutes=settings.reconcile_every_minutes) or None
             await ensure_reconcile_schedules(client, providers.names(), every)
             _mark_ready(ready)
-            log.info("worker ready", providers=[str(name) for name in providers.names()])
+            names = [str(name) for name in providers.names()]
+            log.info("worker ready", providers=names, queues=in_order(queues))
             await stop.wait()
             log.info("worker stopping")
-            _exit_at_the_latest(GRACEFUL_SHUTDOWN + timedelta(seconds=5))
+            _exit_at_the_latest(tuning.shutdown + _EXIT_AFTER)
     finally:
         ready.unlink(missing_ok=True)
         await providers.aclose()

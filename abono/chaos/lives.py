@@ -19,7 +19,7 @@ from abono.simulate.databases import FreshDatabases
 from abono.simulate.driver import play
 from abono.simulate.lives import Life, Outage, plan_lives, plan_outages
 from abono.simulate.world import open_world
-from abono.worker import CACHED_WORKFLOWS_MAX
+from abono.worker_tuning import CACHED_WORKFLOWS_MAX, Tuning
 from sandbox.faults import FaultMode
 
 LIVES_PER_WORLD, YEARS = 25, 0.5
@@ -121,7 +121,9 @@ async def _live(plan: Plan, databases: FreshDatabases) -> Lived:
     crashes = Crashes(plan.seed, CRASH_SHARE if plan.crashes else 0.0)
     lives = plan.planned_lives()
     async with open_world(
-        databases, interceptors=[crashes], cached_workflows_max=plan.cached_workflows_max
+        databases,
+        interceptors=[crashes],
+        tuning=Tuning(cached_workflows_max=plan.cached_workflows_max),
     ) as world:
         world.core.faults = faulty = FaultyCalls(plan.seed, CALL_SHARE if plan.crashes else 0.0)
         world.on_calm += [crashes.stop, faulty.stop]

@@ -39,7 +39,8 @@ from abono.settings import Settings
 from abono.simulate.payer import Payer
 from abono.simulate.serving import serving
 from abono.wiring import build_providers
-from abono.worker import CACHED_WORKFLOWS_MAX, make_workers
+from abono.worker import make_workers
+from abono.worker_tuning import USUAL, Tuning
 from models.billing_policy import BillingPolicy
 from models.calendar import BillingInterval
 from models.commands import (
@@ -334,7 +335,7 @@ async def open_world(
     webhook_base_url: str | None = None,
     start: Callable[[], Awaitable[WorkflowEnvironment]] | None = None,
     interceptors: Sequence[Interceptor] = (),
-    cached_workflows_max: int = CACHED_WORKFLOWS_MAX,
+    tuning: Tuning = USUAL,
 ) -> AsyncIterator[World]:
     """One world, gone at the end of the block. `start` makes another Temporal than the skipping one;
     `interceptors` are the worker's, inside of the shared clock."""
@@ -370,7 +371,7 @@ async def open_world(
             sessions,
             providers,
             interceptors=[SharedClock(payer), *interceptors],
-            cached_workflows_max=cached_workflows_max,
+            tuning=tuning,
         ):
             await stack.enter_async_context(worker)
         world = World(env, env.client, app, sandbox_url, database_url, sessions, providers, payer)

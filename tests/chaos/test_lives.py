@@ -10,6 +10,7 @@ from abono.chaos.crashes import Crashes, FaultyCalls
 from abono.chaos.lives import CALL_SHARE, CRASH_SHARE, NETWORK, Plan
 from abono.simulate.driver import play
 from abono.simulate.world import open_world
+from abono.worker_tuning import Tuning
 from tests.support.database import TestDatabases
 
 SEED = int(os.environ.get("ABONO_TEST_SEED", "2"))
@@ -22,7 +23,9 @@ async def test_no_life_violates_an_invariant_whatever_goes_wrong(databases: Test
     plan = Plan(SEED, lives=LIVES, years=YEARS)
     crashes, faults = Crashes(SEED, CRASH_SHARE), FaultyCalls(SEED, CALL_SHARE)
     async with open_world(
-        databases, interceptors=[crashes], cached_workflows_max=CACHED_WORKFLOWS_MAX
+        databases,
+        interceptors=[crashes],
+        tuning=Tuning(cached_workflows_max=CACHED_WORKFLOWS_MAX),
     ) as world:
         world.core.faults = faults
         world.on_calm += [crashes.stop, faults.stop]

@@ -2,8 +2,9 @@
 
 Method: the engine as real processes, two of them the API. The sandbox's providers bill customers steadily
 and tell of it twice and out of order. One after the other is taken away at a moment that is not left to
-chance: both API processes while what they accepted can go nowhere, Temporal for a while, PostgreSQL in
-order and without. Then inbox, ledger and the providers' own books are compared, to the minor unit.
+chance: one worker of three under load, both API processes while what they accepted can go nowhere,
+Temporal for a while, PostgreSQL in order and without. Then inbox, ledger and the providers' own books are
+compared, to the minor unit.
 
 A few seconds each here; `make outages` takes Temporal away for as long as ABONO_TEST_OUTAGE_SECONDS says.
 """
@@ -29,6 +30,7 @@ from abono.chaos.rest import StackBooks, books_of
 from abono.chaos.telling import clock_lines
 from tests.api.support import eventually
 from tests.outages.books import tries, unapplied, untaken, until_applied
+from tests.outages.replicas import workers_share_and_one_dies
 from tests.outages.stack import Stack, open_stack
 from tests.outages.traffic import Customers, bill, flowing, open_customers
 
@@ -77,6 +79,7 @@ async def test_every_accepted_webhook_is_applied_once(tmp_path: Path) -> None:
             tell(f"{CARDS} cards and {SLIPS} slips")
             told = Story(stack, books, customers, tell)
             await until_applied(stack, books, DRAIN_SECONDS_MAX)
+            await workers_share_and_one_dies(stack, books, tell)
             await api_killed_between_accept_and_dispatch(told)
             await temporal_away_under_load(told)
             await postgres_restarted_under_load(told, signal.SIGINT)
