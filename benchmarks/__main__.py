@@ -20,14 +20,20 @@ from rich.console import Console
 from temporalio.runtime import LoggingConfig, Runtime, TelemetryConfig, TelemetryFilter
 
 from abono.logging import configure_logging
-from benchmarks import accept, applied, burst, idle, opening, renewals, report, years
+from benchmarks import accept, applied, burst, idle, memory, opening, renewals, report, years
 from benchmarks.crowd import gathered
 from benchmarks.measure import Figure, Stage
 from tests.support.database import test_databases
 
 ALONE = {"accept": accept, "renewals": renewals, "years": years}
-# The burst is last: it leaves the most behind.
-IN_A_CROWD = {"idle": idle, "opening": opening, "applied": applied, "burst": burst}
+# Each says how many it needs. The burst is last: it leaves the most behind.
+IN_A_CROWD = {
+    "idle": idle,
+    "memory": memory,
+    "opening": opening,
+    "applied": applied,
+    "burst": burst,
+}
 NAMES = (*ALONE, *IN_A_CROWD)
 # What a row or the crowd may take before it is given up, and all together: a run has to end, also on a
 # machine that is busy with other things.
@@ -61,10 +67,11 @@ class Run:
                 await self._crowd(crowd_names)
 
     async def _crowd(self, names: Sequence[str]) -> None:
+        count = max(IN_A_CROWD[name].CROWD for name in names)
         async with AsyncExitStack() as stack:
             async with asyncio.timeout(self._left(CROWD_SECONDS_MAX)):
                 crowd = await stack.enter_async_context(
-                    gathered(self.stage, partial(self._tell, "crowd"))
+                    gathered(self.stage, count, partial(self._tell, "crowd"))
                 )
             for name in names:
                 await self._row(name, partial(IN_A_CROWD[name].measure, self.stage, crowd))

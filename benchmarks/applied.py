@@ -29,6 +29,7 @@ from tests.api.support import eventually
 ROW = "Webhook to applied"
 WEBHOOKS = 120
 ROUNDS = 3
+CROWD = WEBHOOKS // ROUNDS
 SECRET = "whsec_sandbox"  # noqa: S105 - of the simulated providers
 _POLL_SECONDS = 0.002
 _MILLISECONDS = 1000.0

@@ -25,6 +25,7 @@ from models.outcomes import ProviderName
 from tests.api.support import eventually
 
 ROW = "Burst of webhooks"
+CROWD = 500
 EVENTS_EACH = 4
 # All that fits into the time of a row.
 ROUNDS = 1

@@ -28,12 +28,9 @@ from models.subscription import SubscriptionTerms
 from tests.api.support import eventually
 from tests.cost.test_renewals import card
 
-# Of which the burst makes 2,000 webhooks.
-SUBSCRIPTIONS = 500
 PATIENCE_SECONDS = 120.0
-# API, worker and providers are one process here: three keep it busy, and with more of them its answers
-# come so late that calls are given up.
-_AT_ONCE = 3
+# API, worker and providers are one process here: so many keep it busy.
+_AT_ONCE = 20
 _LOOKING_SECONDS = 0.04
 # Then the crowd is what has gathered: the rows say of how many they are.
 _GATHERING_SECONDS_MAX = 200.0
@@ -107,9 +104,11 @@ class _Kept:
 
 
 @asynccontextmanager
-async def gathered(stage: Stage, tell: Callable[[str], None]) -> AsyncIterator[Crowd]:
-    """A world, and the raw worker beside ours. What the provider tells of the openings is not sent: their
-    workflows know it from its answers, and applying webhooks is what some rows measure."""
+async def gathered(
+    stage: Stage, subscriptions: int, tell: Callable[[str], None]
+) -> AsyncIterator[Crowd]:
+    """A world with that many open, and the raw worker beside ours. What the provider tells of the openings
+    is not sent: their workflows know it from its answers, and applying webhooks is what some rows measure."""
     async with AsyncExitStack() as stack:
         address = await stack.enter_async_context(
             running_temporal(stage.folder / "crowd-temporal.log")
@@ -122,7 +121,7 @@ async def gathered(stage: Stage, tell: Callable[[str], None]) -> AsyncIterator[C
         world = await stack.enter_async_context(open_world(_Kept(stage), start=start))
         await stack.enter_async_context(raw_worker(world.client))
         crowd = Crowd(world, address)
-        await _open(crowd, await card(world), stage.size(SUBSCRIPTIONS, 3), tell)
+        await _open(crowd, await card(world), stage.size(subscriptions, 3), tell)
         yield crowd
 
 

@@ -14,12 +14,13 @@ from tests.cost.test_renewals import IDLE_BYTES_MAX, IDLE_EVENTS_MAX
 from tests.support.actions import Cost, all_runs, cost_of
 
 ROW = "Idle subscription"
-LOOKED_AT = 20
+# How many of the crowd it looks at.
+CROWD = 20
 
 
 async def measure(stage: Stage, crowd: Crowd, tell: Callable[[str], None]) -> list[Figure]:
     tell("reading histories")
-    costs = [await _idle(crowd, number) for number in range(min(LOOKED_AT, len(crowd.ids)))]
+    costs = [await _idle(crowd, number) for number in range(min(CROWD, len(crowd.ids)))]
     # The worst counts: a budget that most keep is none.
     return [
         Figure(ROW, "history events", "", [max(c.events for c in costs)], target=IDLE_EVENTS_MAX),

@@ -29,6 +29,7 @@ from models.subscription import SubscriptionTerms
 from tests.cost.test_renewals import card
 
 ROW = "POST /subscriptions"
+CROWD = 1
 ROUNDS = 5
 OPENINGS = 8
 _MILLISECONDS = 1000.0

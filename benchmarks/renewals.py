@@ -12,6 +12,7 @@ from sqlalchemy import event
 
 from abono.simulate.world import open_world
 from benchmarks.measure import Figure, Stage
+from benchmarks.storage import stored
 from tests.cost.test_renewals import HOUR, card, live, renewed, until_charged, voucher
 from tests.support.actions import cost_of_subscription
 from tests.support.webhooks import webhooks_delivered
@@ -40,6 +41,7 @@ async def measure(stage: Stage, tell: Callable[[str], None]) -> list[Figure]:
                 lambda *arguments, into=statements: into.append(arguments[2]),
             )
             before = await cost_of_subscription(world, terms.subscription_id)
+            stored_before = await stored(world.sessions)
             count = stage.size(RENEWALS, 1)
             for number in range(1, count + 1):
                 await live(world, await until_charged(world, terms))
@@ -48,10 +50,13 @@ async def measure(stage: Stage, tell: Callable[[str], None]) -> list[Figure]:
             # Less what asks whether it is over: those are the benchmark's.
             ours = [one for one in statements if "count(" not in one.lower()]
             cost = await cost_of_subscription(world, terms.subscription_id) - before
+            kept = await stored(world.sessions) - stored_before
         figures += [
             Figure(ROW, f"actions {name}", "", [cost.actions / count], target=actions_max),
             Figure(ROW, f"history events {name}", "", [cost.events / count]),
             Figure(ROW, f"history size {name}", "bytes", [cost.size_bytes / count]),
+            Figure(ROW, f"PostgreSQL rows {name}", "", [kept.rows / count]),
+            Figure(ROW, f"PostgreSQL data {name}", "bytes", [kept.data_bytes / count]),
             Figure(
                 ROW,
                 f"SQL statements {name}",
