@@ -20,28 +20,32 @@ def hide_action(action: NextAction | None) -> NextAction | None:
 
 
 def hide_payment(snapshot: PaymentSnapshot | None) -> PaymentSnapshot | None:
-    if snapshot is None:
-        return None
+    if snapshot is None or snapshot.next_action is None:
+        return snapshot
     return snapshot.model_copy(update={"next_action": hide_action(snapshot.next_action)})
 
 
 def hide_invoice(snapshot: InvoiceSnapshot | None) -> InvoiceSnapshot | None:
-    if snapshot is None:
-        return None
+    if snapshot is None or snapshot.next_action is None:
+        return snapshot
     return snapshot.model_copy(update={"next_action": hide_action(snapshot.next_action)})
 
 
 def hide_subscription(snapshot: SubscriptionSnapshot | None) -> SubscriptionSnapshot | None:
     if snapshot is None:
         return None
-    return snapshot.model_copy(update={"latest_invoice": hide_invoice(snapshot.latest_invoice)})
+    hidden = hide_invoice(snapshot.latest_invoice)
+    if hidden is snapshot.latest_invoice:
+        return snapshot
+    return snapshot.model_copy(update={"latest_invoice": hidden})
 
 
 def hide_event(event: ProviderEvent) -> ProviderEvent:
-    return event.model_copy(
-        update={
-            "payment": hide_payment(event.payment),
-            "invoice": hide_invoice(event.invoice),
-            "subscription": hide_subscription(event.subscription),
-        }
-    )
+    """The event itself when there is nothing in it to hide: copying is a part of what a webhook costs."""
+    hidden = {
+        "payment": hide_payment(event.payment),
+        "invoice": hide_invoice(event.invoice),
+        "subscription": hide_subscription(event.subscription),
+    }
+    changed = {name: value for name, value in hidden.items() if value is not getattr(event, name)}
+    return event.model_copy(update=changed) if changed else event

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import structlog
 from fastapi import APIRouter, Request
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import Response
 
 from api.context import ApiContext, context_of
 from api.inbox import InboxFull, Reception
@@ -21,6 +21,11 @@ router = APIRouter(prefix="/webhooks", tags=["Webhooks"])
 
 _log = structlog.get_logger("abono.api")
 _NAMES = frozenset(ProviderName)
+# Written once: nothing else can be answered to a webhook that was taken.
+_ANSWERS = {
+    reception: WebhookAnswer(status=reception.value).model_dump_json().encode()
+    for reception in Reception
+}
 
 
 class WebhookUnreadable(AbonoError):
@@ -62,7 +67,7 @@ async def take_webhook(provider: str, request: Request) -> Response:
         raise
     context.metrics.webhooks.labels(label, reception.value).inc()
     context.doorbell.ring()
-    return JSONResponse({"status": reception.value})
+    return Response(_ANSWERS[reception], media_type="application/json")
 
 
 async def _take(provider: str, request: Request, context: ApiContext) -> Reception:
@@ -84,7 +89,7 @@ async def _take(provider: str, request: Request, context: ApiContext) -> Recepti
 
 def _parse(adapter: PaymentProvider, raw: bytes, request: Request) -> ProviderEvent:
     try:
-        return adapter.parse_webhook(raw, dict(request.headers))
+        return adapter.parse_webhook(raw, request.headers)
     except WebhookRejected:
         raise Unauthenticated(
             "The signature is missing or wrong.", code="webhook_signature_invalid"
