@@ -53,6 +53,9 @@ ACTOR = "simulate"
 REST = 4 * DAY
 # The bar moves at least this often while nothing happens in the lives.
 STRIDE = timedelta(days=30)
+# Of an outage: reads are repeated every five minutes, each may wait for its real timeout, and the server
+# answers a sleep within a minute or not at all.
+OUTAGE_STRIDE = timedelta(minutes=15)
 MINUTE = timedelta(minutes=1)
 PATIENCE_SECONDS = 1.0
 LOOK_SECONDS, LOOKS_MAX = 0.2, 100
@@ -174,7 +177,8 @@ class Driver:
             if elapsed >= moment:
                 return
             ahead = await self._next_interesting()
-            await self._world.env.sleep(max(MINUTE, min(moment - elapsed, STRIDE, ahead)))
+            longest = OUTAGE_STRIDE if self._world.core.faults.active else STRIDE
+            await self._world.env.sleep(max(MINUTE, min(moment - elapsed, longest, ahead)))
             now = await self._world.env.get_current_time()
             await self._world.payer.live_until(now.timestamp())
 
