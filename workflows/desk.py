@@ -50,7 +50,7 @@ with workflow.unsafe.imports_passed_through():
         SubscriptionTerms,
     )
     from models.subscription_row import subscription_row
-    from workflows.options import PLAN_KEY, call_record, moved_attributes
+    from workflows.options import call_record, moved_attributes
     from workflows.step_changes import CAPTURE, ENGINE_ACTOR, OUT_OF_BAND, StepChanges
 
 OUTBOUND_BY_STATUS: dict[SubscriptionStatus, str] = {
@@ -73,6 +73,7 @@ class Desk(StepChanges):
         # While the provider is asked what became of an attempt. Not in the state: it ends with the run.
         self.doubt: Doubt | None = None
         self.on_doubt: Callable[[], None] = lambda: None
+        self.shows_less = False  # Operators see what was before, until the attributes are shown.
         super().__init__()
 
     def _clear(self) -> None:
@@ -104,6 +105,14 @@ class Desk(StepChanges):
         self.doubt = Doubt(provider, workflow.now()) if provider is not None else None
         self.on_doubt()
 
+    def show_attributes(self) -> None:
+        """Have operators see what changed. A run that is followed by another leaves it to that one, which
+        is given its attributes for nothing: here they are an action, and a write of the server's."""
+        if self.shows_less:
+            self.shows_less = False
+            changed = moved_attributes(self.terms, self.state, self.next_moment())
+            workflow.upsert_search_attributes(changed)
+
     def _told_of(self) -> dict[str, str]:
         return {
             "subscription_id": str(self.terms.subscription_id),
@@ -132,7 +141,7 @@ class Desk(StepChanges):
             self.state.canceled_at = now
         self.audit(actor, str(event), {"status": before}, {"status": after})
         self.emit(OUTBOUND_BY_STATUS[after], **data)
-        workflow.upsert_search_attributes(moved_attributes(self.state, self.next_moment()))
+        self.shows_less = True
         return True
 
     def change_terms(
@@ -145,7 +154,7 @@ class Desk(StepChanges):
         self.terms = self.terms.with_offer(offer, policy)
         self.audit(actor, "change", before, after)
         self.emit("subscription.changed", before=before, after=after, **data)
-        workflow.upsert_search_attributes([PLAN_KEY.value_set(str(offer.plan_id))])
+        self.shows_less = True
 
     def invoice_credit(self, amount_minor: int, reason: str, invoice_id: UUID) -> None:
         """Credit that an invoice gives, or takes (negative); nothing is no entry."""

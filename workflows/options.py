@@ -100,11 +100,15 @@ def search_attributes(
 
 
 def moved_attributes(
-    state: SubscriptionState, moment: Moment | None
+    terms: SubscriptionTerms, state: SubscriptionState, moment: Moment | None
 ) -> list[SearchAttributeUpdate[Any]]:
-    """What a change of status changes of them: one upsert, however many."""
+    """What a change of status or plan changes of them: one upsert, however many."""
     due = NEXT_DUE_KEY.value_set(moment.at) if moment else NEXT_DUE_KEY.value_unset()
-    updates: list[SearchAttributeUpdate[Any]] = [STATUS_KEY.value_set(str(state.status)), due]
+    updates: list[SearchAttributeUpdate[Any]] = [
+        STATUS_KEY.value_set(str(state.status)),
+        PLAN_KEY.value_set(str(terms.plan_id)),
+        due,
+    ]
     if state.provider is not None:
         updates.append(PROVIDER_KEY.value_set(str(state.provider)))
     return updates

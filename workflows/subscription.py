@@ -78,7 +78,8 @@ class SubscriptionWorkflow(OperatorUpdates, ChangeUpdates):
         if not self._desk.state.opened:
             async with self._lock:
                 await self._clock.open()
-                await self._desk.commit()
+                if not self._begins:
+                    await self._desk.commit()
             self._worked = True
         while not (self._desk.over and not self._clock.busy):
             if self._may_continue_as_new():
@@ -95,6 +96,7 @@ class SubscriptionWorkflow(OperatorUpdates, ChangeUpdates):
                 await self._desk.commit()
         await workflow.wait_condition(workflow.all_handlers_finished)
         await self._finish_events()
+        self._desk.show_attributes()
         workflow.set_current_details(self.explain())
         return self._desk.state.status
 
@@ -283,8 +285,18 @@ class SubscriptionWorkflow(OperatorUpdates, ChangeUpdates):
 
     # The loop --------------------------------------------------------------------------------
 
+    @property
+    def _begins(self) -> bool:
+        """The first try is on its way: how it ended is written together with how it began. Until then the
+        row says `incomplete`, which is what it is, and the ledger has the try. Not while its outcome is
+        asked for: that may take days."""
+        provider_bills = self._desk.terms.clock is BillingClock.PROVIDER
+        unwritten = self._desk.state.version == 0
+        return provider_bills and unwritten and self._clock.busy and self._desk.doubt is None
+
     async def _wait(self) -> None:
         """Until something happens. Every long wait of a subscription is this one."""
+        self._desk.show_attributes()
         workflow.set_current_details(self.explain())
         moment = self._desk.next_moment()
         seconds = self._seconds_until(moment)
@@ -312,7 +324,9 @@ class SubscriptionWorkflow(OperatorUpdates, ChangeUpdates):
         heard = bool(self._events) and not self._clock.deaf
         ended = self._desk.over and not self._clock.busy
         changed = self._desk.next_moment() != moment
-        news = heard or self._clock.has_news or bool(self._applied_before) or self._desk.is_touched
+        unwritten = self._desk.is_touched and not self._begins
+        unseen = unwritten or self._desk.shows_less
+        news = heard or self._clock.has_news or bool(self._applied_before) or unseen
         return news or ended or changed or self._may_continue_as_new()
 
     async def _step(self) -> None:
@@ -326,10 +340,7 @@ class SubscriptionWorkflow(OperatorUpdates, ChangeUpdates):
         if self._clock.has_news:
             self._worked = True
             await self._clock.take_news()
-        if self._events and not self._clock.deaf:
-            self._worked = True
-            events, self._events = self._events, []
-            await self._clock.hear(events)
+        await self._hear()
         if self._applied_before:
             self._worked = True
             await self._acknowledge_again()
@@ -338,6 +349,13 @@ class SubscriptionWorkflow(OperatorUpdates, ChangeUpdates):
             self._worked = True
             self._acted_on = moment
             await self._clock.act(moment.step)
+            await self._hear()  # While it asked the provider, that told: one write for both.
+
+    async def _hear(self) -> None:
+        if self._events and not self._clock.deaf:
+            self._worked = True
+            events, self._events = self._events, []
+            await self._clock.hear(events)
 
     async def _acknowledge_again(self) -> None:
         """The inbox sends what this workflow has applied: the inbox has lost that, as a database does
