@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import cast
+from urllib.parse import quote
 
+import stripe
 from stripe.params import (
     CustomerCreateParams,
     InvoicePayParams,
@@ -40,7 +43,7 @@ from providers.drafts import (
 from providers.failures import FailureKind, ProviderFailure
 from providers.refusals import NoBenefits
 from providers.stripe import mapping, webhooks
-from providers.stripe.calls import calling, keyed, read_back
+from providers.stripe.calls import calling, keyed, lean_answer, read_back
 from providers.stripe.capabilities import CAPABILITIES
 from providers.stripe.changes import Changes
 from providers.stripe.checkout import SESSION_PREFIX, Checkouts
@@ -181,9 +184,9 @@ class StripeProvider(NoBenefits):
         params: InvoicePayParams = {"payment_method": method_id, "off_session": False}
         try:
             with calling(subscription_id):
-                await self._v1.invoices.pay_async(
-                    invoice_id, params, keyed("pay", draft.attempt_id)
-                )
+                path = f"/v1/invoices/{quote(invoice_id, safe='')}/pay"
+                key = keyed("pay", draft.attempt_id)
+                await lean_answer(self._client, "post", path, params, key)
         except ProviderFailure as failure:
             if asks_for_customer(failure):
                 return await read_back(self._subscription(subscription_id), subscription_id)
@@ -376,10 +379,9 @@ class StripeProvider(NoBenefits):
 
     async def _subscription(self, subscription_id: str) -> SubscriptionSnapshot:
         with calling(subscription_id):
-            found = await self._v1.subscriptions.retrieve_async(
-                subscription_id, {"expand": WITH_CLIENT_SECRET}
-            )
-            return mapping.subscription(found)
+            path = f"/v1/subscriptions/{quote(subscription_id, safe='')}"
+            found = await lean_answer(self._client, "get", path, {"expand": WITH_CLIENT_SECRET})
+            return mapping.subscription(cast("stripe.Subscription", found))
 
     async def _update(
         self, subscription_id: str, changes: SubscriptionUpdateParams

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Iterator
+from collections.abc import Awaitable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, Literal, TypeVar
 
 import stripe
 
@@ -12,6 +12,7 @@ from models.outcomes import FallbackReason
 from providers.failures import FailureKind, ProviderFailure
 from providers.stripe.failures import classify, unknown
 from providers.stripe.mapping import Unreadable
+from providers.stripe.payload import Payload
 
 Result = TypeVar("Result")
 
@@ -37,6 +38,21 @@ def calling(object_id: str | None = None) -> Iterator[None]:
     except Unreadable as error:
         message = f"unreadable answer: {error}"
         raise unknown(message, object_id, FallbackReason.API_ERROR) from None
+
+
+async def lean_answer(
+    client: stripe.StripeClient,
+    method: Literal["get", "post"],
+    path: str,
+    params: Mapping[str, Any],
+    options: stripe.RequestOptions | None = None,
+) -> Payload:
+    """The answer, read as far as it is looked at: for calls that are made often. The SDK's own methods make
+    an object of every part of it first, a tenth of what opening a subscription takes."""
+    answer = await client.raw_request_async(method, path, **params, **(options or {}))
+    if not isinstance(answer.data, dict):
+        raise Unreadable("not an object")
+    return Payload(answer.data)
 
 
 async def read_back(reading: Awaitable[Result], object_id: str) -> Result:

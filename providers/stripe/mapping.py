@@ -150,7 +150,7 @@ def subscription(found: stripe.Subscription) -> SubscriptionSnapshot:
         is_paused=found.status == "paused" or found.pause_collection is not None,
         is_collectable=found.pause_collection is not None,
         canceled_at=None if found.canceled_at is None else instant(found.canceled_at),
-        latest_invoice=invoice(latest) if isinstance(latest, stripe.Invoice) else None,
+        latest_invoice=None if latest is None or isinstance(latest, str) else invoice(latest),
         billing_interval=interval_of(item),
         holds_change=getattr(found, "schedule", None) is not None,
     )

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import stripe
 from stripe.params import SubscriptionCreateParams
 
 from providers.drafts import PlanDraft, PreparedSubscription, SubscriptionDraft
 from providers.failures import FailureKind, NotOnSale, ProviderFailure
 from providers.stripe import mapping
-from providers.stripe.calls import calling, keyed
+from providers.stripe.calls import calling, keyed, lean_answer
 from providers.stripe.prices import difference
 
 # More than a customer has tries within the day for which Stripe remembers a key.
@@ -18,7 +20,7 @@ _ENDED = {"canceled", "incomplete_expired"}
 
 class Openings:
     def __init__(self, client: stripe.StripeClient) -> None:
-        self._v1 = client.v1
+        self._client, self._v1 = client, client.v1
 
     async def prepare(self, draft: SubscriptionDraft) -> PreparedSubscription:
         """`default_incomplete` never charges by itself; only a trial starts without a payment.
@@ -39,9 +41,9 @@ class Openings:
         params = _params(draft)
         try:
             with calling():
-                return await self._v1.subscriptions.create_async(
-                    params, keyed("subscription", draft.attempt_id)
-                )
+                key = keyed("subscription", draft.attempt_id)
+                made = await lean_answer(self._client, "post", "/v1/subscriptions", params, key)
+                return cast("stripe.Subscription", made)
         except ProviderFailure as failure:
             if failure.code != "idempotency_error":
                 raise

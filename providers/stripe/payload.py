@@ -1,4 +1,5 @@
-"""A webhook's JSON read by attribute, like the SDK's objects, made only as far as it is looked at.
+"""JSON of a webhook or an answer read by attribute, like the SDK's objects, made only as far as it is
+looked at.
 
 `stripe.Event.construct_from` makes an object of every part of an event first: 0.8 ms for an invoice of
 4 KB, most of what it costs to accept a webhook, and nearly all of it is never read.
