@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
+from functools import cache
 
-from sqlalchemy import select
+from sqlalchemy import Select, bindparam, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -70,10 +71,18 @@ class Breaker:
 async def _row(
     session: AsyncSession, provider: PaymentProvider, *, lock: bool = False
 ) -> ProviderHealth | None:
+    which = {"named": provider.name, "account_named": provider.account}
+    return await session.scalar(_health_row(lock=lock), which)
+
+
+@cache
+def _health_row(*, lock: bool) -> Select[ProviderHealth]:
+    """Built once: it is asked for with every call."""
     statement = select(ProviderHealth).where(
-        ProviderHealth.provider == provider.name, ProviderHealth.account == provider.account
+        ProviderHealth.provider == bindparam("named"),
+        ProviderHealth.account == bindparam("account_named"),
     )
-    return await session.scalar(statement.with_for_update() if lock else statement)
+    return statement.with_for_update() if lock else statement
 
 
 def _reason(failure: ProviderFailure) -> str:

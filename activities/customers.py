@@ -4,10 +4,11 @@ ever travels through a workflow's history."""
 from __future__ import annotations
 
 from datetime import datetime
+from functools import cache
 from typing import NamedTuple
 from uuid import UUID
 
-from sqlalchemy import and_, select
+from sqlalchemy import Select, and_, bindparam, select
 from sqlalchemy.dialects.postgresql import insert
 
 from models.storage.engine import Sessions
@@ -31,6 +32,43 @@ class Customer(NamedTuple):
     provider_payment_method_id: str | None
 
 
+@cache
+def _known() -> Select[Organization, str | None, str | None]:
+    """Built once: each try at collecting money begins with it."""
+    known_as, method = ProviderCustomer, PaymentMethod
+    return (
+        select(
+            Organization,
+            known_as.provider_customer_id,
+            method.provider_payment_method_id,
+        )
+        .outerjoin(
+            known_as,
+            and_(
+                known_as.application_id == Organization.application_id,
+                known_as.organization_id == Organization.id,
+                known_as.provider == bindparam("named"),
+                known_as.account == bindparam("account_named"),
+            ),
+        )
+        .outerjoin(
+            method,
+            and_(
+                method.id == bindparam("method"),
+                method.application_id == Organization.application_id,
+                method.organization_id == Organization.id,
+                method.provider == bindparam("named"),
+                method.account == bindparam("account_named"),
+                method.status == "active",
+            ),
+        )
+        .where(
+            Organization.id == bindparam("organization"),
+            Organization.application_id == bindparam("application"),
+        )
+    )
+
+
 class Customers:
     """Every query names the application: an id from elsewhere finds nothing."""
 
@@ -45,40 +83,15 @@ class Customers:
         payment_method_id: UUID | None = None,
     ) -> Customer:
         """In one look, as each try at collecting money begins with it."""
-        known_as, method = ProviderCustomer, PaymentMethod
-        statement = (
-            select(
-                Organization,
-                known_as.provider_customer_id,
-                method.provider_payment_method_id,
-            )
-            .outerjoin(
-                known_as,
-                and_(
-                    known_as.application_id == Organization.application_id,
-                    known_as.organization_id == Organization.id,
-                    known_as.provider == provider.name,
-                    known_as.account == provider.account,
-                ),
-            )
-            .outerjoin(
-                method,
-                and_(
-                    method.id == payment_method_id,
-                    method.application_id == Organization.application_id,
-                    method.organization_id == Organization.id,
-                    method.provider == provider.name,
-                    method.account == provider.account,
-                    method.status == "active",
-                ),
-            )
-            .where(
-                Organization.id == organization_id,
-                Organization.application_id == application_id,
-            )
-        )
+        values = {
+            "named": provider.name,
+            "account_named": provider.account,
+            "application": application_id,
+            "organization": organization_id,
+            "method": payment_method_id,
+        }
         async with self._sessions() as session:
-            return Customer(*(await session.execute(statement)).one())
+            return Customer(*(await session.execute(_known(), values)).one())
 
     async def ensure(
         self, provider: PaymentProvider, customer: Customer, *, retry: bool, at: datetime

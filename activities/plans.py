@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from typing import NamedTuple, TypeVar
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, select, update
+from sqlalchemy import ColumnElement, bindparam, select, update
 
 from models.calendar import BillingInterval
 from models.storage.engine import Sessions
@@ -23,6 +23,16 @@ from providers.failures import NotOnSale
 from providers.protocol import PaymentProvider
 
 _Answer = TypeVar("_Answer")
+
+
+# Built once: every opening looks.
+_KNOWN_AS = select(PlanPrice.provider_plan_ids).where(
+    PlanPrice.plan_id == bindparam("plan"),
+    PlanPrice.application_id == bindparam("application"),
+    PlanPrice.currency == bindparam("sold_in"),
+    PlanPrice.billing_interval == bindparam("every"),
+    PlanPrice.amount_minor == bindparam("unit_minor"),
+)
 
 
 class RememberedPrice(NamedTuple):
@@ -46,13 +56,19 @@ class ProviderPlans:
         It is kept beside our price only while the price is what the terms say: a subscription keeps
         the amount it was opened with.
         """
-        price = _of_terms(terms)
+        values = {
+            "plan": terms.plan_id,
+            "application": terms.application_id,
+            "sold_in": terms.currency,
+            "every": terms.billing_interval,
+            "unit_minor": _unit_minor(terms),
+        }
         async with self._sessions() as session:
-            known = await session.scalar(select(PlanPrice.provider_plan_ids).where(*price))
+            known = await session.scalar(_KNOWN_AS, values)
         account = account_of(provider)
         if known and account in known:
             return known[account]
-        return await self._make(provider, _draft(terms), price, replaces=None)
+        return await self._make(provider, _draft(terms), _of_terms(terms), replaces=None)
 
     async def using(
         self,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from temporalio import activity
@@ -49,8 +49,14 @@ from models.subscription import SubscriptionTerms
 from providers.registry import ProviderRegistry
 
 
+_KEEPER = select(PaymentMethod.provider).where(
+    PaymentMethod.id == bindparam("method"),
+    PaymentMethod.application_id == bindparam("application"),
+)
+
+
 class RecordActivities(Records):
-    """Local activities: PostgreSQL only, idempotent, a few milliseconds."""
+    """PostgreSQL only, idempotent, a few milliseconds."""
 
     def __init__(self, sessions: Sessions, providers: ProviderRegistry) -> None:
         self._sessions = sessions
@@ -105,12 +111,8 @@ class RecordActivities(Records):
         if terms.payment_method_id is None:
             return None
         async with self._sessions() as session:
-            name = await session.scalar(
-                select(PaymentMethod.provider).where(
-                    PaymentMethod.id == terms.payment_method_id,
-                    PaymentMethod.application_id == terms.application_id,
-                )
-            )
+            which = {"method": terms.payment_method_id, "application": terms.application_id}
+            name = await session.scalar(_KEEPER, which)
         return None if name is None else ProviderName(name)
 
 
