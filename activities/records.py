@@ -48,7 +48,6 @@ from models.storage.tables import (
 from models.subscription import SubscriptionTerms
 from providers.registry import ProviderRegistry
 
-
 _KEEPER = select(PaymentMethod.provider).where(
     PaymentMethod.id == bindparam("method"),
     PaymentMethod.application_id == bindparam("application"),
