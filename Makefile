@@ -48,7 +48,7 @@ faults: $(STAMP) ## Place every pair of faults in the life of a charge (an hour 
 fuzz: $(STAMP) ## Send the API what its description allows and forbids, for ten minutes
 	@ABONO_TEST_FUZZ_SECONDS=$${ABONO_TEST_FUZZ_SECONDS:-600} exec .venv/bin/pytest tests/fuzz
 
-bench: $(STAMP) ## Measure the speed claims (ABONO_BENCH_ONLY=name for one)
+bench: $(STAMP) ## Measure the speed claims (ABONO_BENCH_ONLY=name,name for some)
 	@exec .venv/bin/python -m benchmarks
 
 check: $(STAMP) ## Check format, lint, types and import contracts
