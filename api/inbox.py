@@ -85,16 +85,19 @@ class _Arrival:
 class Inbox:
     """`engine` is asked for each time, so that its connections are found where they are now."""
 
-    def __init__(self, engine: Callable[[], AsyncEngine]) -> None:
+    def __init__(
+        self, engine: Callable[[], AsyncEngine], timeout_seconds: float = _TIMEOUT_SECONDS
+    ) -> None:
         self._engine = engine
+        self._timeout_seconds = timeout_seconds
         self._waiting: list[_Arrival] = []
         self._storing: asyncio.Task[None] | None = None
 
     async def receive(self, event: ProviderEvent, raw: bytes) -> Reception:
         """Store it, committed when this returns.
 
-        Raises WebhookMalformed for a body that PostgreSQL cannot hold as a JSON object, InboxFull, and
-        whatever the database raises when it is away.
+        Raises WebhookMalformed for a body that PostgreSQL cannot hold as a JSON object, InboxFull,
+        TimeoutError, and whatever the database raises when it is away.
         """
         if len(self._waiting) >= _WAITING_MAX:
             raise InboxFull
@@ -102,8 +105,13 @@ class Inbox:
         self._waiting.append(arrival)
         if self._storing is None or self._storing.done():
             self._storing = asyncio.create_task(self._store())
-        async with asyncio.timeout(_TIMEOUT_SECONDS):
+        late = asyncio.get_running_loop().call_later(
+            self._timeout_seconds, _fail, [arrival], TimeoutError()
+        )
+        try:
             return await arrival.received
+        finally:
+            late.cancel()
 
     async def _store(self) -> None:
         while self._waiting:

@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 from sqlalchemy import event as sqlalchemy_event
+from sqlalchemy import text
 
 from api.inbox import Inbox, InboxFull, Reception
 from models.events import EventKind
 from providers.failures import WebhookMalformed
-from tests.api.support import Api, event
+from tests.api.support import Api, event, eventually
 
 BODY = b'{"id": 1}'
 
@@ -77,6 +78,19 @@ async def test_a_burst_that_cannot_be_stored_in_time_is_turned_away(api: Api) ->
     refused = [answer for answer in answers if isinstance(answer, InboxFull)]
     assert len(refused) == 10
     assert len(await api.inbox()) == 5000
+
+
+async def test_what_the_database_does_not_take_in_time_is_not_waited_for(api: Api) -> None:
+    inbox = Inbox(lambda: api.context.engine, timeout_seconds=0.05)
+    async with api.context.engine.begin() as other:
+        await other.execute(text("LOCK TABLE webhook_events"))
+        with pytest.raises(TimeoutError):
+            await receive(inbox)
+
+    async def is_stored() -> bool:
+        return len(await api.inbox()) == 1
+
+    await eventually(is_stored)  # All the same: the provider sends it again, and is told so then.
 
 
 async def test_a_sender_that_goes_away_leaves_its_webhook_behind(api: Api) -> None:
