@@ -11,7 +11,7 @@ from temporalio.converter import default
 from abono.simulate.world import World, open_world
 from models.outcomes import Instrument
 from tests.api.support import eventually
-from tests.support.actions import all_runs
+from tests.support.actions import all_runs, cost_of
 from tests.support.database import TestDatabases
 from tests.workflows.test_cards import AUSTIN, DAY, HOUR, holder
 from tests.workflows.test_commands_in_doubt import opening_in_doubt
@@ -44,6 +44,8 @@ async def test_a_card_that_is_good_at_once_is_written_once(databases: TestDataba
         waiting, opening = await all_runs(world.client, row.workflow_id)
         assert shown_status(waiting) == "active"
         assert UPSERT not in {event.event_type for event in opening.events}
+        # Started by an update, routed, opened, written, continued.
+        assert cost_of([opening]).actions == 6
 
 
 async def test_an_opening_in_doubt_is_written_before_the_doubt_is_over(world: World) -> None:
