@@ -87,10 +87,11 @@ async def make_context(settings: Settings, interceptors: Sequence[Interceptor] =
 
 
 def _retention(settings: Settings) -> Retention:
-    days = settings.payload_retention_days
+    payloads, deliveries = settings.payload_retention_days, settings.delivery_log_retention_days
     return Retention(
         idempotency=timedelta(hours=settings.idempotency_retention_hours),
-        payloads=timedelta(days=days) if days else None,
+        payloads=timedelta(days=payloads) if payloads else None,
+        deliveries=timedelta(days=deliveries) if deliveries else None,
     )
 
 

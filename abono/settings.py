@@ -14,6 +14,9 @@ from abono.payload_keys import parse_keys
 
 Network = IPv4Network | IPv6Network
 
+# As long as answers to idempotency keys, and twice as long as a delivery is tried.
+DELIVERY_LOG_DAYS_MIN = 7
+
 
 class Settings(BaseSettings):
     """Environment variables without a provider's name start with `ABONO_`, bar the usual ones."""
@@ -166,6 +169,13 @@ class Settings(BaseSettings):
         le=36_500,
         description="How long webhooks are kept as they were received; 0: for ever",
     )
+    delivery_log_retention_days: int = Field(
+        90,
+        alias="ABONO_DELIVERY_LOG_RETENTION_DAYS",
+        ge=0,
+        le=36_500,
+        description="How long what an application was told is kept; 0: for ever, else at least 7",
+    )
     worker_metrics_host: str = Field("127.0.0.1", alias="ABONO_WORKER_METRICS_HOST")
     worker_metrics_port: int = Field(
         0,
@@ -229,6 +239,14 @@ class Settings(BaseSettings):
             return value
         parts = [part.strip() for part in value.split(",") if part.strip()]
         return tuple(ip_network(part, strict=False) for part in parts)
+
+    @field_validator("delivery_log_retention_days")
+    @classmethod
+    def _outlive_a_retry(cls, days: int) -> int:
+        """What is told twice is known by what is kept, and whoever reads the list needs time."""
+        if 0 < days < DELIVERY_LOG_DAYS_MIN:
+            raise ValueError(f"0 (for ever), or at least {DELIVERY_LOG_DAYS_MIN} days")
+        return days
 
     @field_validator("payload_keys")
     @classmethod

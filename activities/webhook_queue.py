@@ -64,7 +64,8 @@ _HAND_OUT = text(
     """  # noqa: S608 - put together from constants.
 ).bindparams(bindparam("event_ids", type_=ARRAY(Uuid)), channel=OUTBOUND_CHANNEL)
 
-# Again is also: at once, with all patience. What is being sent at this moment is left to its sender.
+# Again is also: at once, with all patience. What is being sent at this moment is left to its sender. The lock
+# keeps an event from being dropped for its age meanwhile; one that was is left out.
 _QUEUE_AGAIN = text(
     f"""
     WITH wanted AS (
@@ -83,6 +84,7 @@ _QUEUE_AGAIN = text(
           AND (CAST(:event_id AS uuid) IS NOT NULL OR {_WANTED})
         ORDER BY event.id
         LIMIT :limit
+        FOR KEY SHARE OF event
     ), queued AS (
         INSERT INTO webhook_deliveries
             (endpoint_id, event_id, application_id, lane, sequence, status, created_at)

@@ -27,10 +27,11 @@ from providers.registry import ProviderRegistry
 @dataclass(frozen=True)
 class Retention:
     """How long what was said is kept. Stripe keeps its own keys for a day; a week spans a long weekend.
-    `payloads` None: for ever."""
+    `payloads`, `deliveries` None: for ever."""
 
     idempotency: timedelta = timedelta(days=7)
     payloads: timedelta | None = None
+    deliveries: timedelta | None = None
 
 
 @dataclass

@@ -1,4 +1,5 @@
-"""Drops what has been kept long enough: answers to idempotency keys, and webhooks as they were received.
+"""Drops what has been kept long enough: answers to idempotency keys, webhooks as they were received, and the
+log of what applications were told (`api.outbound.retention`).
 
 Of a webhook only the payload goes. The row stays, for it is how a repetition is known, with what was read
 out of the payload. What was not applied yet keeps everything, however old it is.
@@ -15,6 +16,7 @@ from sqlalchemy import delete, select, update
 
 from api.clock import now
 from api.context import ApiContext
+from api.outbound.retention import DeliveryLog
 from api.problems import is_database_away, log_unexpected
 from models.storage.base import first_id_at
 from models.storage.tables import IdempotencyKey, WebhookEvent
@@ -34,11 +36,12 @@ class Cleaner:
         self._context = context
         # Everything before it has been dropped already: ids are ordered by time.
         self._swept_to = _NO_ID
+        self._delivery_log = DeliveryLog(context.sessions)
 
     async def run(self) -> None:
         """Once an hour, until cancelled."""
         while True:
-            for clean in (self.clean_idempotency, self.clean_payloads):
+            for clean in (self.clean_idempotency, self.clean_payloads, self.clean_delivery_log):
                 await _try(clean)
             await asyncio.sleep(_PAUSE_SECONDS)
 
@@ -64,6 +67,14 @@ class Cleaner:
             dropped += count
         self._swept_to = await self._first_unapplied(end) or end
         return dropped
+
+    async def clean_delivery_log(self) -> int:
+        """How many events were dropped, with their deliveries."""
+        kept = self._context.retention.deliveries
+        if kept is None:
+            return 0
+        moment = now()
+        return await self._delivery_log.drop(before=moment - kept, at=moment)
 
     async def _drop_payloads(self, end: UUID) -> int:
         batch = (

@@ -105,8 +105,17 @@ async def test_without_a_limit_payloads_are_kept(api: Api) -> None:
 async def test_how_long_is_a_setting() -> None:
     nowhere = "postgresql://postgres@127.0.0.1:9/none"
     usual = await make_context(Settings(DATABASE_URL=nowhere))
-    assert usual.retention == Retention(timedelta(days=7), timedelta(days=90))
-    for_ever = await make_context(Settings(DATABASE_URL=nowhere, ABONO_PAYLOAD_RETENTION_DAYS=0))
-    assert for_ever.retention.payloads is None
+    quarter = timedelta(days=90)
+    assert usual.retention == Retention(timedelta(days=7), payloads=quarter, deliveries=quarter)
+    for_ever = await make_context(
+        Settings(
+            DATABASE_URL=nowhere,
+            ABONO_PAYLOAD_RETENTION_DAYS=0,
+            ABONO_DELIVERY_LOG_RETENTION_DAYS=0,
+        )
+    )
+    assert for_ever.retention == Retention(timedelta(days=7), payloads=None, deliveries=None)
     with pytest.raises(ValidationError):
         Settings(ABONO_IDEMPOTENCY_RETENTION_HOURS=23)
+    with pytest.raises(ValidationError, match="at least 7 days"):
+        Settings(ABONO_DELIVERY_LOG_RETENTION_DAYS=6)
