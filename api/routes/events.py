@@ -42,7 +42,8 @@ async def list_events(
     ] = None,
 ) -> Page[EventView]:
     """Oldest first, unlike the other lists: read on from the last cursor to follow what happens. With
-    `subscription_id` or `purchase_id`, in the order of `sequence`."""
+    `subscription_id` or `purchase_id`, in the order of `sequence`. Old ones are dropped, after 90 days
+    unless it is set otherwise; a cursor stays good."""
     filters = {
         OutboundEvent.subscription_id: subscription_id,
         OutboundEvent.purchase_id: purchase_id,
