@@ -36,6 +36,7 @@ from temporalio.worker import (
 
 from abono import search_attributes
 from abono.settings import Settings
+from abono.simulate.leaked_locks import leaks_mended
 from abono.simulate.payer import Payer
 from abono.simulate.serving import serving
 from abono.wiring import build_providers
@@ -362,6 +363,7 @@ async def open_world(
         providers = build_providers(settings)
         stack.push_async_callback(providers.aclose)
         env = await stack.enter_async_context(await (start or _start_skipping)())
+        await stack.enter_async_context(leaks_mended(env))
         await search_attributes.add(env.client)
         sessions = make_sessions(engine)
         payer = Payer(app)
