@@ -51,6 +51,7 @@ class ProviderEvent(BaseModel):
     provider_subscription_id: str | None = None
     provider_invoice_id: str | None = None
     provider_payment_id: str | None = None
+    provider_customer_id: str | None = None  # Whose money came, where no payment is named.
     provider_charge_id: str | None = None  # Of a look at a payment: which movement is told of.
     payment: PaymentSnapshot | None = None
     invoice: InvoiceSnapshot | None = None

@@ -93,8 +93,8 @@ class Payments:
         return await self.snapshot(intent)
 
     async def cancel(self, payment_id: str) -> PaymentSnapshot:
-        """Cancel, then read: an old answer under the key could hide money that came later. A transfer's
-        money that it did not need becomes a payment of its own: see `cash_balance`."""
+        """Cancel, then read: an old answer under the key could hide money that came later. Reading makes a
+        transfer's money that it did not need a payment of its own: see `cash_balance`."""
         try:
             with calling(payment_id):
                 await self._v1.payment_intents.cancel_async(
@@ -106,7 +106,6 @@ class Payments:
             found = await self.get(payment_id)
             if found.status not in {PaymentStatus.CANCELED, PaymentStatus.SUCCEEDED}:
                 raise
-        await read_back(self._cash_balance.sweep(payment_id), payment_id)
         return await read_back(self.get(payment_id), payment_id)
 
     async def refund(self, draft: RefundDraft) -> RefundSnapshot:
@@ -142,6 +141,11 @@ class Payments:
     async def get_refund(self, refund_id: str) -> RefundSnapshot:
         with calling(refund_id):
             return mapping.refund(await self._v1.refunds.retrieve_async(refund_id))
+
+    async def holder_of(self, customer_id: str) -> stripe.PaymentIntent | None:
+        """For this package alone: the transfer that a customer's unclaimed money belongs to."""
+        with calling():
+            return await self._cash_balance.holder(customer_id)
 
     async def intent_with_charge(self, intent_id: str) -> stripe.PaymentIntent:
         """For this package alone: snapshots are what leaves it."""

@@ -14,6 +14,7 @@ from models.outcomes import ProviderName
 from providers.failures import WebhookMalformed, WebhookRejected
 from providers.stripe import disputes, mapping
 from providers.stripe.cash_balance import SWEEPS
+from providers.stripe.cash_ledger import FUNDED
 from providers.stripe.checkout import HOSTED, open_page
 from providers.stripe.payload import Payload
 
@@ -172,6 +173,15 @@ def _dispute(event: stripe.Event) -> Facts:
     }
 
 
+def _cash_balance(event: stripe.Event) -> Facts:
+    """Money came from a customer's bank. Which payment has it, if any, is read: the event names the
+    customer alone. What moves within the balance is told of by the payments themselves."""
+    moved = cast("stripe.CustomerCashBalanceTransaction", event.data.object)
+    if moved.type != FUNDED:
+        return _ignored(event)
+    return {"kind": EventKind.LOOK, "provider_customer_id": mapping.reference(moved.customer)}
+
+
 def _session(event: stripe.Event) -> Facts:
     session = cast("stripe.checkout.Session", event.data.object)
     attempt_id = mapping.our(session.metadata, "attempt_id")
@@ -199,4 +209,5 @@ _TRANSLATORS: tuple[tuple[str, Callable[[stripe.Event], Facts]], ...] = (
     ("charge.dispute.", _dispute),
     ("charge.refund.", _money_back),
     ("refund.", _money_back),
+    ("customer_cash_balance_transaction.", _cash_balance),
 )
