@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -13,8 +13,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from models.events import EventKind, ProviderEvent
 from models.ids import our_id
+from models.outcomes import Instrument, OutcomeClass
 from models.snapshots import Capture
-from models.storage.tables import ChargeAttempt, Invoice, Payment, Subscription
+from models.storage.tables import ChargeAttempt, Invoice, Payment, ProviderCustomer, Subscription
 
 
 class ProviderKey(NamedTuple):
@@ -80,6 +81,52 @@ def captures_of(event: ProviderEvent) -> list[Capture]:
     if event.payment is not None:
         return event.payment.captures
     return event.invoice.captures if event.invoice is not None else []
+
+
+async def name_payments(
+    session: AsyncSession, events: Sequence[ProviderEvent]
+) -> list[ProviderEvent]:
+    """Money that came from a customer names the customer alone: it is looked for at the latest transfer
+    that the customer was shown. Any other event stays as it is."""
+    keys = {key_of(e, e.provider_customer_id) for e in events if e.provider_customer_id}
+    if not keys:
+        return list(events)
+    attempt, customer = ChargeAttempt, ProviderCustomer
+    # By the provider's key, which one organization of one application has: no tenant is named.
+    statement = (
+        select(
+            customer.provider,
+            customer.account,
+            customer.provider_customer_id,
+            attempt.id,
+            attempt.provider_object_id,
+        )
+        .join(Invoice, Invoice.organization_id == customer.organization_id)
+        .join(attempt, attempt.invoice_id == Invoice.id)
+        .where(
+            _is_one_of(customer, customer.provider_customer_id, keys),
+            attempt.provider == customer.provider,
+            attempt.account == customer.account,
+            attempt.instrument == Instrument.SPEI,
+            attempt.provider_object_id.is_not(None),
+            attempt.outcome != OutcomeClass.NOT_ATTEMPTED,
+        )
+        .order_by(attempt.started_at, attempt.id)
+    )
+    latest = {_leading_key(row): row[3:] for row in await session.execute(statement)}
+    return [_named(event, latest) for event in events]
+
+
+def _named(event: ProviderEvent, latest: dict[ProviderKey, Any]) -> ProviderEvent:
+    if event.provider_customer_id is None:
+        return event
+    found = latest.get(key_of(event, event.provider_customer_id))
+    if found is None:
+        return event
+    attempt_id, payment_id = found
+    return event.model_copy(
+        update={"attempt_id": str(attempt_id), "provider_payment_id": payment_id}
+    )
 
 
 async def load_facts(session: AsyncSession, events: list[ProviderEvent]) -> EventFacts:

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Literal
 from uuid import UUID
 
@@ -19,7 +20,7 @@ from pydantic import ValidationError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from activities.benefits import write_grant
-from activities.event_facts import DueEvent, load_facts
+from activities.event_facts import DueEvent, load_facts, name_payments
 from activities.event_targets import Disposition, Parked, Target, judge
 from api.clock import now
 from api.context import ApiContext
@@ -144,7 +145,9 @@ class Dispatcher:
         notes: dict[UUID, str] = dict.fromkeys(unreadable, "unreadable")
         settled: dict[Disposition, list[UUID]] = defaultdict(list)
         addressed: Addressed = []
-        facts = await load_facts(session, [item.event for item in due])
+        events = await name_payments(session, [item.event for item in due])
+        due = [replace(item, event=event) for item, event in zip(due, events, strict=True)]
+        facts = await load_facts(session, events)
         moment = now()
         for item in due:
             if await _applied_here(session, item.event):

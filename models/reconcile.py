@@ -33,6 +33,7 @@ class Listing(StrEnum):
     REFUNDS = "refunds"
     SUBSCRIPTIONS = "subscriptions"
     DISPUTES = "disputes"
+    TRANSFERS_RECEIVED = "transfers_received"  # Told of by customer: what nobody waited for, too.
 
 
 class OurRows(StrEnum):

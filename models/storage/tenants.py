@@ -66,7 +66,15 @@ class ProviderCustomer(Base):
     """The organization as one provider account knows it."""
 
     __tablename__ = "provider_customers"
-    __table_args__ = (UniqueConstraint("organization_id", "provider", "account"),)
+    __table_args__ = (
+        UniqueConstraint("organization_id", "provider", "account"),
+        Index(
+            "ix_provider_customers_provider_customer",
+            "provider",
+            "account",
+            "provider_customer_id",
+        ),
+    )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
     application_id: Mapped[UUID] = mapped_column(ForeignKey("applications.id"))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import stripe
 
@@ -20,6 +20,7 @@ from providers.stripe import mapping
 from providers.stripe.amounts import from_stripe
 from providers.stripe.calls import calling
 from providers.stripe.cash_balance import SWEEPS
+from providers.stripe.cash_ledger import FUNDED
 from providers.stripe.checkout import HOSTED
 from providers.stripe.disputes import Disputes
 from providers.stripe.payments import PAGE_SIZE_MAX, Payments
@@ -27,6 +28,7 @@ from providers.stripe.webhooks import about_invoice, about_subscription
 
 # Each costs a call more: which invoice the disputed payment paid.
 DISPUTES_PER_PAGE = 10
+MONEY_CAME = "customer_cash_balance_transaction.created"
 
 Found = TypeVar("Found", bound=stripe.StripeObject)
 FindInvoice = Callable[[str], Awaitable[str | None]]
@@ -36,6 +38,7 @@ class StripeLists:
     kinds = (
         Listing.SUBSCRIPTIONS,
         Listing.PAYMENTS,
+        Listing.TRANSFERS_RECEIVED,
         Listing.INVOICES,
         Listing.REFUNDS,
         Listing.DISPUTES,
@@ -64,6 +67,8 @@ class StripeLists:
                 return await self._each(
                     await self._v1.payment_intents.list_async(made), self._payment
                 )
+            if listing is Listing.TRANSFERS_RECEIVED:
+                return await self._received({**made, "type": MONEY_CAME})
             if listing is Listing.INVOICES:
                 return await self._each(await self._v1.invoices.list_async(made), self._invoice)
             if listing is Listing.REFUNDS:
@@ -102,6 +107,24 @@ class StripeLists:
             "payment": await self._payments.snapshot(intent),
         }
         return self._listed(Listing.PAYMENTS, intent.id, intent.created, facts, intent.livemode)
+
+    async def _received(self, params: Any) -> ListedPage:
+        """Each customer whose bank sent money, once a page: by the transfer that it is counted for. Stripe
+        keeps events for 30 days."""
+        page = await self._v1.events.list_async(params)
+        whose = {
+            mapping.reference(moved.customer)
+            for event in page.data
+            if (moved := cast("stripe.CustomerCashBalanceTransaction", event.data.object)).type
+            == FUNDED
+        }
+        items = []
+        for customer_id in sorted(whose - {None}, key=str):
+            holder = await self._payments.holder_of(str(customer_id))
+            if holder is not None and (one := await self._payment(holder)) is not None:
+                items.append(one)
+        last = page.data[-1].id if page.has_more and page.data else None
+        return ListedPage(items=items, next_cursor=last)
 
     async def _is_anothers(self, intent: stripe.PaymentIntent) -> bool:
         """Nothing to report: no money, or money of an invoice."""

@@ -20,6 +20,7 @@ from sandbox.stripe.charging import Charging
 from sandbox.stripe.checkout import Checkout
 from sandbox.stripe.customers import Customers
 from sandbox.stripe.disputes import Disputes
+from sandbox.stripe.events import Events
 from sandbox.stripe.forms import Params, decode, strings
 from sandbox.stripe.invoice_items import InvoiceItems
 from sandbox.stripe.invoices import Invoices
@@ -65,6 +66,7 @@ class StripeSimulator:
         self.refunds = Refunds(self.world, self.transfers)
         self.checkout = Checkout(self.world, self.charging)
         self.disputes = Disputes(self.world)
+        self.events = Events(self.world)
         core.on_time.append(self._tick)
         core.webhooks.signers["stripe"] = self.sign
 
@@ -232,6 +234,7 @@ class StripeSimulator:
             ("refunds.create", "POST", "/refunds", r.create),
             ("refunds.list", "GET", "/refunds", r.list_refunds),
             ("refunds.retrieve", "GET", "/refunds/{refund}", r.retrieve),
+            ("events.list", "GET", "/events", self.events.list_events),
             ("disputes.list", "GET", "/disputes", d.list_disputes),
             ("disputes.retrieve", "GET", "/disputes/{dispute}", d.retrieve),
             ("disputes.close", "POST", "/disputes/{dispute}/close", d.close_by_merchant),

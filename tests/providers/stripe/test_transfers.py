@@ -131,7 +131,7 @@ async def test_a_lost_answer_takes_too_much_once(stage: Stage, operation: str, m
         "faults", {"provider": "stripe", "operation": operation, "mode": mode, "count": 1}
     )
     with pytest.raises(ProviderFailure):
-        await stage.provider.get_payment(snapshot.provider_payment_id)
+        await stage.new_provider(timeout_seconds=1.0).get_payment(snapshot.provider_payment_id)
     paid = await stage.provider.get_payment(snapshot.provider_payment_id)
     assert [capture.amount_minor for capture in paid.captures] == [19_900, 10_100]
 
@@ -176,7 +176,7 @@ async def test_a_lost_answer_sweeps_once(stage: Stage, operation: str, mode: str
         "faults", {"provider": "stripe", "operation": operation, "mode": mode, "count": 1}
     )
     with pytest.raises(ProviderFailure) as lost:
-        await stage.provider.cancel_payment(snapshot.provider_payment_id)
+        await stage.new_provider(timeout_seconds=1.0).cancel_payment(snapshot.provider_payment_id)
     assert lost.value.kind is FailureKind.UNKNOWN
     canceled = await stage.provider.cancel_payment(snapshot.provider_payment_id)
     assert (canceled.status, total(canceled)) == (PaymentStatus.CANCELED, 5_000)
