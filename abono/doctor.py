@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from rich.console import Console
@@ -20,6 +21,10 @@ from abono.dev.explain import explain
 from abono.dev.info import StackInfo, find_home, find_running, load_settings
 from abono.dev.ports import DEFAULT_PORTS, is_free, variable
 from abono.settings import Settings
+from models.outcomes import ProviderName
+
+if TYPE_CHECKING:
+    from temporalio.client import Client
 
 PYTHON_MIN = (3, 11)
 _PACKAGES = ("temporalio", "stripe", "conekta", "fastapi", "sqlalchemy", "asyncpg", "pydantic")
@@ -51,7 +56,7 @@ async def examine(console: Console | None = None) -> int:
         *_programs(),
         *_ports(stack),
         await _database(settings, stack),
-        await _temporal(settings, stack),
+        *await _temporal(settings, stack),
         *_providers(settings),
         geolocation(settings),
     ]
@@ -155,7 +160,7 @@ async def _database(settings: Settings, stack: StackInfo | None) -> Finding:
     return Finding(subject, State.OK, f"{where}, every migration applied")
 
 
-async def _temporal(settings: Settings, stack: StackInfo | None) -> Finding:
+async def _temporal(settings: Settings, stack: StackInfo | None) -> list[Finding]:
     from abono.search_attributes import missing as missing_search_attributes
     from abono.wiring import connect_temporal
 
@@ -163,17 +168,43 @@ async def _temporal(settings: Settings, stack: StackInfo | None) -> Finding:
     where = f"{settings.temporal_address}, namespace {settings.temporal_namespace}"
     try:
         async with asyncio.timeout(_ASK_SECONDS_MAX):
-            missing = await missing_search_attributes(await connect_temporal(settings, lazy=False))
+            client = await connect_temporal(settings, lazy=False)
+            missing = await missing_search_attributes(client)
+            workers = await _workers(client, settings)
     except Exception as problem:
-        return _unreachable(subject, where, problem, "TEMPORAL_ADDRESS", stack)
+        return [_unreachable(subject, where, problem, "TEMPORAL_ADDRESS", stack)]
     if missing:
-        return Finding(
+        temporal = Finding(
             subject,
             State.BROKEN,
             f"{where}, search attributes missing: {', '.join(missing)}",
             "`abono migrate --search-attributes` registers them.",
         )
-    return Finding(subject, State.OK, f"{where}, search attributes registered")
+    else:
+        temporal = Finding(subject, State.OK, f"{where}, search attributes registered")
+    return [temporal, workers]
+
+
+async def _workers(client: Client, settings: Settings) -> Finding:
+    """Never broken: the engine starts without them, and its work waits."""
+    from abono.task_queues import needed, unserved
+    from abono.worker_tuning import QUEUES
+    from api.clock import now
+
+    subject = "Workers"
+    names = needed(name for name in ProviderName if getattr(settings, f"{name}_api_key"))
+    missing = await unserved(client, names, now())
+    if not missing:
+        return Finding(subject, State.OK, f"take work of {', '.join(names)}")
+    if missing == names:
+        return Finding(subject, State.OPEN, "none: all work waits", "Start `abono worker`.")
+    waiting = ", ".join(f"{name} (task queue {QUEUES[name]})" for name in missing)
+    return Finding(
+        subject,
+        State.OPEN,
+        f"none takes work of {waiting}: it waits",
+        f"Start `abono worker --queues {','.join(missing)}`, or one without `--queues` for all.",
+    )
 
 
 def _unreachable(
