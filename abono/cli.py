@@ -208,7 +208,7 @@ def reconcile(
     names = [ProviderName(name) for name in provider or []]
     try:
         asked = reconciling.Asked(names, reconciling.since_of(since), dry_run)
-        outcome = asyncio.run(reconciling.reconcile(_settings(), asked))
+        outcome = asyncio.run(reconciling.reconcile(_settings(), asked, _say_meanwhile))
     except Exception as problem:
         line = explain(problem)
         if line is None or os.environ.get("ABONO_DEBUG"):
@@ -364,6 +364,11 @@ def replay_webhooks(
         rest = "The others are" if count else "They are" if len(ids) > 1 else "It is"
         return _complain(f"{rest} applied already, or not there.", code=1)
     return 0
+
+
+def _say_meanwhile(line: str) -> None:
+    """Beside the result, which alone is on stdout."""
+    typer.echo(f"abono: {line}", err=True)
 
 
 def _settings() -> Settings:

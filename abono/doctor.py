@@ -170,7 +170,7 @@ async def _temporal(settings: Settings, stack: StackInfo | None) -> list[Finding
         async with asyncio.timeout(_ASK_SECONDS_MAX):
             client = await connect_temporal(settings, lazy=False)
             missing = await missing_search_attributes(client)
-            workers = await _workers(client, settings)
+            who = await workers(client, settings)
     except Exception as problem:
         return [_unreachable(subject, where, problem, "TEMPORAL_ADDRESS", stack)]
     if missing:
@@ -182,10 +182,10 @@ async def _temporal(settings: Settings, stack: StackInfo | None) -> list[Finding
         )
     else:
         temporal = Finding(subject, State.OK, f"{where}, search attributes registered")
-    return [temporal, workers]
+    return [temporal, who]
 
 
-async def _workers(client: Client, settings: Settings) -> Finding:
+async def workers(client: Client, settings: Settings) -> Finding:
     """Never broken: the engine starts without them, and its work waits."""
     from abono.task_queues import needed, unserved
     from abono.worker_tuning import QUEUES

@@ -5,23 +5,24 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import TypeAlias
 from uuid import UUID
 
 from sqlalchemy import select
-from temporalio.api.enums.v1 import TaskQueueType
-from temporalio.api.taskqueue.v1 import TaskQueue
-from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
+from temporalio.api.enums.v1 import PendingActivityState
+from temporalio.api.workflowservice.v1 import DescribeWorkflowExecutionResponse
 from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from temporalio.common import WorkflowIDConflictPolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
-from temporalio.service import RPCError, RPCStatusCode
 
 from abono.dev.errors import DevError
 from abono.settings import Settings
+from abono.task_queues import needed, never_asked
 from abono.wiring import build_providers, connect_temporal
+from abono.worker_tuning import WORKFLOWS_QUEUE
 from models.commands import TASK_QUEUE
 from models.outcomes import ProviderName
 from models.reconcile import ReconcileInput, ReconcileReport, reconcile_workflow_id
@@ -31,8 +32,13 @@ from workflows.reconcile import ReconcileWorkflow
 
 NO_DRIFT, REPAIRED, LEFT, INCOMPLETE, NOT_DONE = range(5)
 HEADINGS = ("PROVIDER", "WHAT", "OBJECT", "THEIRS", "OURS", "NOW")
+NO_WORKER = "no worker takes this up: start `abono worker`, then ask again"
+# A worker that is there takes up a run within a second, on a busy machine within a few.
+LOOK_EVERY_SECONDS = 15.0
+_EVENTS_OF_A_START = 2
 _AGO = re.compile(r"(\d{1,4})([mhd])")
 _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
+Run: TypeAlias = WorkflowHandle[ReconcileWorkflow, ReconcileReport]
 
 
 @dataclass(frozen=True)
@@ -79,19 +85,31 @@ def since_of(text: str | None) -> datetime | None:
     return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
-async def reconcile(settings: Settings, asked: Asked) -> Outcome:
-    """Raises DevError where it cannot be done now."""
+async def reconcile(
+    settings: Settings,
+    asked: Asked,
+    say: Callable[[str], None] = lambda _: None,
+    look_every_seconds: float = LOOK_EVERY_SECONDS,
+) -> Outcome:
+    """`say` hears what a long run waits for. Raises DevError where it cannot be done now."""
     configured = build_providers(settings)
     names = [name for name in asked.providers or list(ProviderName) if name in configured.names()]
     await configured.aclose()
     if not names:
         raise DevError("No such provider is configured: there is nobody to ask.")
     client = await connect_temporal(settings, lazy=False)
-    if not await _has_worker(client):
-        raise DevError("No worker takes this up: start `abono worker`, then ask again.")
-    answers = await asyncio.gather(*(_run(client, name, asked) for name in names))
+    missing = await never_asked(client, needed(names))
+    if WORKFLOWS_QUEUE in missing:
+        raise DevError(f"{NO_WORKER.capitalize()}.")
+    unserved = [Refusal(name, _without(name)) for name in names if name in missing]
+    asking = [
+        _run(client, name, asked, say, look_every_seconds) for name in names if name not in missing
+    ]
+    answers = [*await asyncio.gather(*asking), *unserved]
     reports = [answer for answer in answers if isinstance(answer, ReconcileReport)]
     refusals = [answer for answer in answers if isinstance(answer, Refusal)]
+    if all(isinstance(one, Refusal) and one.reason == NO_WORKER for one in answers):
+        raise DevError(f"{NO_WORKER.capitalize()}.")
     engine = make_engine(settings.sqlalchemy_url, pool_size=1)
     try:
         async with make_sessions(engine)() as session:
@@ -105,37 +123,66 @@ async def reconcile(settings: Settings, asked: Asked) -> Outcome:
         await engine.dispose()
 
 
-async def _has_worker(client: Client) -> bool:
-    """Whether anybody polls: Temporal remembers for five minutes who did. True where it cannot tell."""
-    question = DescribeTaskQueueRequest(
-        namespace=client.namespace,
-        task_queue=TaskQueue(name=TASK_QUEUE),
-        task_queue_type=TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW,
-    )
-    try:
-        return bool((await client.workflow_service.describe_task_queue(question)).pollers)
-    except RPCError as error:
-        if error.status is not RPCStatusCode.UNIMPLEMENTED:
-            raise
-        return True
-
-
-async def _run(client: Client, provider: ProviderName, asked: Asked) -> ReconcileReport | Refusal:
+async def _run(
+    client: Client,
+    provider: ProviderName,
+    asked: Asked,
+    say: Callable[[str], None],
+    look_every_seconds: float,
+) -> ReconcileReport | Refusal:
     """One that cannot be asked keeps nobody from asking the others."""
     request = ReconcileInput(provider=provider, since=asked.since, dry_run=asked.dry_run)
     try:
-        handle: WorkflowHandle[ReconcileWorkflow, ReconcileReport] = await client.start_workflow(
+        handle: Run = await client.start_workflow(
             ReconcileWorkflow.run,
             request,
             id=reconcile_workflow_id(provider),
             task_queue=TASK_QUEUE,
             id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
         )
-        return await handle.result()
+        return await _await(handle, provider, say, look_every_seconds)
     except WorkflowAlreadyStartedError:
         return Refusal(provider, "a run is under way: wait for it to end")
     except WorkflowFailureError as failure:
         return Refusal(provider, f"the run failed: {failure.cause}")
+
+
+async def _await(
+    handle: Run, provider: ProviderName, say: Callable[[str], None], look_every_seconds: float
+) -> ReconcileReport | Refusal:
+    """To its end, with a line whenever it waits for something else than it did at the last look."""
+    ending, said = asyncio.ensure_future(handle.result()), ""
+    try:
+        while not (await asyncio.wait({ending}, timeout=look_every_seconds))[0]:
+            description = (await handle.describe()).raw_description
+            if description.workflow_execution_info.history_length <= _EVENTS_OF_A_START:
+                await handle.terminate("no worker took it up: `abono reconcile` has given up")
+                return Refusal(provider, NO_WORKER)
+            line = _waits_for(provider, description)
+            if line and line != said:
+                say(line)
+                said = line
+        return await ending
+    finally:
+        ending.cancel()
+
+
+def _waits_for(provider: ProviderName, description: DescribeWorkflowExecutionResponse) -> str:
+    """What a person would want to know by now; nothing while it goes on as it should."""
+    for pending in description.pending_activities:
+        if pending.HasField("last_failure"):
+            why, tries = (
+                pending.last_failure.message,
+                f"{pending.attempt} of {pending.maximum_attempts}",
+            )
+            return f"{provider} has not answered ({why}): waiting for try {tries}."
+        if pending.state == PendingActivityState.PENDING_ACTIVITY_STATE_SCHEDULED:
+            return f"{provider}: waiting for a worker that calls it: is `abono worker` running?"
+    return ""
+
+
+def _without(provider: ProviderName) -> str:
+    return f"no worker takes its calls: start `abono worker --queues {provider}`, then ask again"
 
 
 def as_table(outcome: Outcome) -> str:
