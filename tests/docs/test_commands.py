@@ -100,6 +100,8 @@ async def make_up(folder: Path) -> AsyncIterator[dict[str, str]]:
     """As `make up` in that folder; the environment is that of a reader's second terminal there."""
     environment = {n: v for n, v in os.environ.items() if not n.startswith(OTHERS)}
     environment["PATH"] = f"{PROGRAMS}{os.pathsep}{environment['PATH']}"
+    # Whoever runs the tests may have a stack running in this checkout, which is found from everywhere.
+    environment["ABONO_HOME"] = str(folder / ".abono")
     log = (folder / "up.log").open("wb")
     process = await asyncio.create_subprocess_exec(
         *program(), "dev", cwd=folder, env=environment, stdout=log, stderr=log
