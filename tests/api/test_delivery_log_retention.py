@@ -22,6 +22,7 @@ from models.storage.base import first_id_at
 from models.storage.tables import OutboundEvent, Subscription, WebhookDelivery, WebhookEndpoint
 from tests.api.receiving import ENDPOINTS, change, read, register, subscriptions, tell
 from tests.api.support import Api, eventually
+from tests.api.test_purchases import bought
 
 DAY = timedelta(days=1)
 MONTH = 30 * DAY
@@ -141,6 +142,25 @@ async def test_the_next_event_is_numbered_after_the_last_one(api: Api) -> None:
     assert await log.drop(moment - MONTH, moment) == 0
     assert await log.drop(moment - MONTH, moment + ANEW_EVERY) == 2
     assert await kept(api) == [2, 4]
+
+
+async def test_so_it_is_with_purchases_and_of_what_belongs_to_neither_all_goes(api: Api) -> None:
+    row, _ = await bought(api)
+    old, mine = now() - 2 * MONTH, api.ours.application_id
+    ownerless: dict[str, Any] = {"application_id": mine, "data": {}, "created_at": old}
+    moments = [first_id_at(old + timedelta(seconds=n)) for n in range(4)]
+    await api.add(
+        OutboundEvent(
+            id=moments[0], purchase_id=row.id, sequence=1, type="purchase.paid", **ownerless
+        ),
+        OutboundEvent(
+            id=moments[1], purchase_id=row.id, sequence=2, type="purchase.refunded", **ownerless
+        ),
+        OutboundEvent(id=moments[2], sequence=1, type="benefit.granted", **ownerless),
+        OutboundEvent(id=moments[3], sequence=2, type="benefit.revoked", **ownerless),
+    )
+    assert await drop(api) == 3
+    assert await api.all(select(OutboundEvent.type)) == ["purchase.refunded"]
 
 
 @pytest.mark.parametrize("of_one", [False, True])
