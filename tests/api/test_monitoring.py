@@ -169,7 +169,11 @@ async def burst(runtime: Runtime, temporal: Client, sessions: Sessions) -> None:
         for worker in workers:
             await stack.enter_async_context(worker)
         driver = Worker(
-            client, task_queue=queue, workflows=[Burst], workflow_runner=UnsandboxedWorkflowRunner()
+            client,
+            task_queue=queue,
+            workflows=[Burst],
+            workflow_runner=UnsandboxedWorkflowRunner(),
+            max_cached_workflows=0,  # So that there is an eviction to tell of.
         )
         await stack.enter_async_context(driver)
         await client.execute_workflow(Burst.run, id=queue, task_queue=queue)
@@ -182,6 +186,15 @@ async def test_everything_that_is_asked_for_is_told(exposed: Exposed) -> None:
     assert problems_of("max by (tenant) (abono_subscriptions)", exposed)
     assert problems_of('abono_subscriptions{status="late"}', exposed)
     assert problems_of("rate(abono_subscription[5m])", exposed)
+
+
+async def test_the_pages_call_the_figures_of_the_sdk_by_their_names(exposed: Exposed) -> None:
+    for page in (ROOT / "docs/capacity.md", ROOT / "docs/operating.md"):
+        names = re.findall(r"`(temporal_[a-z_]+)[`{]", page.read_text())
+        assert names
+        for name in names:
+            series = {name, f"{name}_count"}  # A histogram is told in parts.
+            assert series & exposed.keys(), f"{page.name}: nobody tells {name}"
 
 
 async def test_calls_are_counted_by_provider_and_outcome(
