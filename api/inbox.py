@@ -1,12 +1,16 @@
 """Puts verified webhooks where they cannot be lost: one row per event, however often it comes.
 
-Webhooks that arrive while an insert is under way share the next one, so a burst costs a few statements
+Webhooks that arrive while inserts are under way share the next one, so a burst costs a few statements
 and commits, not one for each. A webhook is answered when the statement that carries it has committed.
+
+Two inserts at most are under way, on a connection each: PostgreSQL writes one while this process reads
+what the next one will carry. With one, whoever waits for its answer waits together with all others.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -29,6 +33,8 @@ SECOND_LOOK = timedelta(seconds=1)
 _SECOND_LOOK_KINDS = frozenset({EventKind.SUBSCRIPTION, EventKind.LOOK})
 # Some 4 KB each: a statement stays below a megabyte.
 _BATCH = 200
+# A third made more statements and no more webhooks (measured at 16 senders).
+LINES = 2
 # A burst beyond that is told to come back: the providers keep what is not taken.
 _WAITING_MAX = 5000
 # Stripe waits 10 s for an answer at the least; after that nobody listens.
@@ -91,7 +97,9 @@ class Inbox:
         self._engine = engine
         self._timeout_seconds = timeout_seconds
         self._waiting: list[_Arrival] = []
-        self._storing: asyncio.Task[None] | None = None
+        self._storing: set[asyncio.Task[None]] = set()
+        self._lines = 0  # Connections in use, and those of them on which an insert is under way.
+        self._busy_lines = 0
 
     async def receive(self, event: ProviderEvent, raw: bytes) -> Reception:
         """Store it, committed when this returns.
@@ -103,8 +111,11 @@ class Inbox:
             raise InboxFull
         arrival = _arrival(event, raw)
         self._waiting.append(arrival)
-        if self._storing is None or self._storing.done():
-            self._storing = asyncio.create_task(self._store())
+        if self._lines < LINES:
+            self._lines += 1
+            storing = asyncio.create_task(self._store())
+            self._storing.add(storing)
+            storing.add_done_callback(self._storing.discard)
         late = asyncio.get_running_loop().call_later(
             self._timeout_seconds, _fail, [arrival], TimeoutError()
         )
@@ -114,15 +125,34 @@ class Inbox:
             late.cancel()
 
     async def _store(self) -> None:
-        while self._waiting:
-            batch, self._waiting = self._waiting[:_BATCH], self._waiting[_BATCH:]
-            try:
-                async with self._line() as line:
-                    await _store_batch(line, batch)
-            except BaseException as error:  # Also cancellation: nobody may be left waiting.
-                _fail(batch, error if isinstance(error, Exception) else InboxFull())
-                if not isinstance(error, Exception):
-                    raise
+        try:
+            while batch := self._take():
+                await self._store_while_more_come(batch)
+        finally:
+            # Not when the task is seen to be done: what came in between would find no line.
+            self._lines -= 1
+
+    async def _store_while_more_come(self, batch: list[_Arrival]) -> None:
+        try:
+            async with self._line() as line:
+                while batch:
+                    self._busy_lines += 1
+                    try:
+                        await _store_batch(line, batch)
+                    finally:
+                        self._busy_lines -= 1
+                    batch = self._take()
+        except BaseException as error:  # Also cancellation: nobody may be left waiting.
+            _fail(batch, error if isinstance(error, Exception) else InboxFull())
+            if not isinstance(error, Exception):
+                raise
+
+    def _take(self) -> list[_Arrival]:
+        """The share of one line that is free of what waits."""
+        share = math.ceil(len(self._waiting) / (LINES - self._busy_lines))
+        count = min(share, _BATCH)
+        batch, self._waiting = self._waiting[:count], self._waiting[count:]
+        return batch
 
     @asynccontextmanager
     async def _line(self) -> AsyncIterator[Any]:
@@ -148,15 +178,22 @@ async def _insert_alone(line: Any, arrival: _Arrival) -> None:
 
 
 async def _insert(line: Any, batch: list[_Arrival]) -> None:
+    # In one order everywhere: two statements with the same events would wait for each other.
+    batch = sorted(batch, key=_key)
     columns = zip(*(arrival.columns for arrival in batch), strict=True)
     stored = {row[0] for row in await line.fetch(_INSERT, *map(list, columns))}
     known = [arrival for arrival in batch if arrival.id not in stored]
     if known:
-        keys = zip(*(arrival.columns[1:4] for arrival in known), strict=True)
+        keys = zip(*map(_key, known), strict=True)
         await line.execute(_MAKE_DUE, *map(list, keys))
     for arrival in batch:
         new = arrival.id in stored
         _settle(arrival, Reception.ACCEPTED if new else Reception.ALREADY_PROCESSED)
+
+
+def _key(arrival: _Arrival) -> tuple[Any, ...]:
+    """Provider, account and event: what no two rows have."""
+    return arrival.columns[1:4]
 
 
 def _settle(arrival: _Arrival, reception: Reception) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import Any
 
 import pytest
@@ -11,10 +12,20 @@ from sqlalchemy import text
 
 from api.inbox import Inbox, InboxFull, Reception
 from models.events import EventKind
+from models.storage.base import new_id
 from providers.failures import WebhookMalformed
 from tests.api.support import Api, event, eventually
 
 BODY = b'{"id": 1}'
+_SAME_EVENT = text(
+    "INSERT INTO webhook_events (id, provider, account, provider_event_id, event_type, kind, payload,"
+    " event, attempts, received_at, next_dispatch_at)"
+    " VALUES (:id, 'stripe', 'default', :event_id, 'x', 'payment', '{}', '{}', 0, now(), now())"
+)
+_BLOCKED = text(
+    "SELECT count(*) FROM pg_stat_activity"
+    " WHERE datname = current_database() AND cardinality(pg_blocking_pids(pid)) > 0"
+)
 
 
 async def receive(inbox: Inbox, body: bytes = BODY, **changes: Any) -> Reception:
@@ -22,15 +33,60 @@ async def receive(inbox: Inbox, body: bytes = BODY, **changes: Any) -> Reception
 
 
 async def test_a_burst_shares_statements(api: Api) -> None:
-    taken: list[int] = []
-    engine = api.context.engine.sync_engine
-    sqlalchemy_event.listen(engine, "checkout", lambda *_: taken.append(1))
+    inserts: list[str] = []
+
+    def listen(connection: Any, _record: object) -> None:
+        connection.driver_connection.add_query_logger(lambda query: inserts.append(query.query))
+
+    await api.context.engine.dispose()  # Connections that were made before have no listener.
+    sqlalchemy_event.listen(api.context.engine.sync_engine, "connect", listen)
 
     answers = await asyncio.gather(*(receive(api.context.inbox) for _ in range(300)))
 
     assert set(answers) == {Reception.ACCEPTED}
+    assert sum("INSERT INTO webhook_events" in insert for insert in inserts) <= 4
     assert len(await api.inbox()) == 300
-    assert len(taken) - 1 <= 3
+
+
+async def test_an_insert_that_waits_holds_up_no_other(api: Api) -> None:
+    slow, quick = event(EventKind.PAYMENT), event(EventKind.PAYMENT)
+    async with api.context.engine.begin() as other:
+        await other.execute(_SAME_EVENT, {"id": new_id(), "event_id": slow.provider_event_id})
+        waits = asyncio.create_task(api.context.inbox.receive(slow, BODY))
+        await asyncio.sleep(0)
+        assert await api.context.inbox.receive(quick, BODY) is Reception.ACCEPTED
+        assert not waits.done()
+    assert await waits is Reception.ALREADY_PROCESSED
+
+
+async def test_two_processes_with_the_same_events_cannot_block_each_other(api: Api) -> None:
+    """Each would hold what the other needs next, if they were inserted in the order of arrival."""
+    first, second, here_waits, there_waits = (f"evt_{name}" for name in "abcd")
+    here, there = Inbox(lambda: api.context.engine), Inbox(lambda: api.context.engine)
+    async with api.context.engine.connect() as other:
+        for event_id in (here_waits, there_waits):
+            await other.execute(_SAME_EVENT, {"id": new_id(), "event_id": event_id})
+        answers = asyncio.gather(
+            _one_statement(here, first, here_waits, second),
+            _one_statement(there, second, there_waits, first),
+        )
+        await eventually(partial(_are_blocked, api, 2))
+        await other.rollback()
+    told = [*(await answers)[0], *(await answers)[1]]
+    assert told.count(Reception.ACCEPTED) == 4
+
+
+async def _one_statement(inbox: Inbox, *event_ids: str) -> list[Reception]:
+    """The rest is for the other line, which takes its half."""
+    told = [receive(inbox, provider_event_id=event_id) for event_id in event_ids]
+    rest = [receive(inbox) for _ in event_ids]
+    return (await asyncio.gather(*told, *rest))[: len(told)]
+
+
+async def _are_blocked(api: Api, count: int) -> bool:
+    # A transaction sees who is there once: each look has its own.
+    async with api.context.engine.connect() as connection:
+        return count == await connection.scalar(_BLOCKED)
 
 
 async def test_repetitions_within_a_burst_are_told_apart(api: Api) -> None:
