@@ -86,7 +86,7 @@ async def _one_statement(inbox: Inbox, *event_ids: str) -> list[Reception]:
 async def _are_blocked(api: Api, count: int) -> bool:
     # A transaction sees who is there once: each look has its own.
     async with api.context.engine.connect() as connection:
-        return count == await connection.scalar(_BLOCKED)
+        return bool(count == await connection.scalar(_BLOCKED))
 
 
 async def test_repetitions_within_a_burst_are_told_apart(api: Api) -> None:
