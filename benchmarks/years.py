@@ -1,7 +1,7 @@
 """Row 6. Ten years of one subscription in `abono simulate`, and what a thousand would take.
 
-Bound by the time-skipping server, which takes one workflow task after the other. The baseline is a timer
-and a local activity a month on the same server. The thousand are extrapolated from the few that are run.
+Bound by the CPU of one Python process: worker, activities and sandbox. The baseline is a timer and a local
+activity a month on the same server. The thousand are extrapolated from the few that are run.
 """
 
 from __future__ import annotations
