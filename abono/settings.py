@@ -198,12 +198,14 @@ class Settings(BaseSettings):
         le=1000,
         description="Open requests for work, of each kind; their number follows the load up to this",
     )
+    # Five for each of the two slots that there are at the least (abono/worker_tuning.py).
     worker_cached_workflows_max: int = Field(
         1000,
         alias="ABONO_WORKER_CACHED_WORKFLOWS_MAX",
-        ge=1,
+        ge=10,
         le=1_000_000,
-        description="Workflows that stay in memory; the others are replayed when something happens",
+        description="Workflows that stay in memory, a fifth of which may work at once; the others are "
+        "replayed when something happens",
     )
     worker_shutdown_seconds: float = Field(
         15.0,

@@ -24,6 +24,8 @@ SLOTS = 100
 POLLERS_MAX = 100
 # An evicted workflow costs a replay of a short history and nothing else.
 CACHED_WORKFLOWS_MAX = 1000
+# Until a task has ended, so many times more others would have to be heard of before it is forgotten.
+CACHED_PER_SLOT = 5
 # Long enough for an attempt in flight to hear its provider's answer.
 SHUTDOWN_SECONDS = 15.0
 # The SDK's too: where the number of pollers begins, between one and the most.
@@ -53,9 +55,15 @@ class Tuning:
         }
 
     def for_workflows(self) -> dict[str, Any]:
-        """Options of the one that runs workflows, beside those for activities."""
+        """Options of the one that runs workflows, beside those for activities.
+
+        Far fewer tasks at once than workflows are remembered: to make room the SDK forgets the one that
+        it has not heard of for longest, be it in the middle of a task, and the server waits ten seconds
+        before it gives that task to anybody again.
+        """
+        slots_max = self.cached_workflows_max // CACHED_PER_SLOT
         return {
-            "max_concurrent_workflow_tasks": self.workflow_slots,
+            "max_concurrent_workflow_tasks": min(self.workflow_slots, slots_max),
             "max_concurrent_local_activities": self.local_activity_slots,
             "workflow_task_poller_behavior": self._pollers(),
             "max_cached_workflows": self.cached_workflows_max,

@@ -40,7 +40,7 @@ TUNINGS = {
     "activity slots 5": Tuning(activity_slots=5),
     "activity slots 500": Tuning(activity_slots=500),
     "pollers 5 at most": Tuning(pollers_max=5),
-    "cache of 5 workflows": Tuning(cached_workflows_max=5),
+    "cache of 10 workflows": Tuning(cached_workflows_max=10),
 }
 
 

@@ -20,7 +20,7 @@ WRONG = {
     "ABONO_WORKER_ACTIVITY_SLOTS": ("0", "greater than or equal to 1"),
     "ABONO_WORKER_LOCAL_ACTIVITY_SLOTS": ("many", "valid integer"),
     "ABONO_WORKER_POLLERS_MAX": ("1", "greater than or equal to 2"),
-    "ABONO_WORKER_CACHED_WORKFLOWS_MAX": ("0", "greater than or equal to 1"),
+    "ABONO_WORKER_CACHED_WORKFLOWS_MAX": ("9", "greater than or equal to 10"),
     "ABONO_WORKER_SHUTDOWN_SECONDS": ("inf", "finite"),
 }
 
@@ -37,8 +37,9 @@ def test_without_settings_a_worker_is_the_usual_one() -> None:
 def test_settings_reach_the_worker(monkeypatch: pytest.MonkeyPatch) -> None:
     for number, name in enumerate(WRONG, start=3):
         monkeypatch.setenv(name, str(number))
+    monkeypatch.setenv("ABONO_WORKER_CACHED_WORKFLOWS_MAX", "17")
     tuned = tuning_of(Settings())
-    assert tuned == Tuning(3, 4, 5, 6, 7, timedelta(seconds=8))
+    assert tuned == Tuning(3, 4, 5, 6, 17, timedelta(seconds=8))
     options = tuned.for_activities() | tuned.for_workflows()
     pollers = options["workflow_task_poller_behavior"]
     assert pollers == options["activity_task_poller_behavior"]
@@ -46,8 +47,14 @@ def test_settings_reach_the_worker(monkeypatch: pytest.MonkeyPatch) -> None:
     assert options["max_concurrent_workflow_tasks"] == 3
     assert options["max_concurrent_activities"] == 4
     assert options["max_concurrent_local_activities"] == 5
-    assert options["max_cached_workflows"] == 7
+    assert options["max_cached_workflows"] == 17
     assert options["graceful_shutdown_timeout"] == timedelta(seconds=8)
+
+
+def test_far_fewer_workflows_work_at_once_than_are_remembered() -> None:
+    few = Tuning(cached_workflows_max=10).for_workflows()
+    assert few["max_concurrent_workflow_tasks"] == 2
+    assert USUAL.for_workflows()["max_concurrent_workflow_tasks"] == USUAL.workflow_slots
 
 
 def test_pollers_do_not_begin_above_the_most() -> None:
