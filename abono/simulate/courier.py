@@ -28,9 +28,10 @@ _PASSES_MAX = 5
 # Webhooks on their way to the inbox: of this order, so that none waits long for the others.
 _TOGETHER_MAX = 200
 
-_SOMETHING_WAITS = text(
-    "SELECT EXISTS (SELECT FROM webhook_events"
-    " WHERE applied_at IS NULL AND (attempts = 0 OR next_dispatch_at <= now()))"
+# Whether something is to be sent now; NULL when all is applied.
+_SOMETHING_IS_DUE = text(
+    "SELECT bool_or(attempts = 0 OR next_dispatch_at <= now())"
+    " FROM webhook_events WHERE applied_at IS NULL"
 )
 # Waiting is in real seconds; here they are over at once.
 _MAKE_DUE = text(
@@ -59,6 +60,7 @@ class Courier:
         self._chance = Random(f"{seed}/webhooks")  # noqa: S311 - seeded on purpose
         self._shares = shares
         self._seen = 0
+        self._all_applied = True  # Nobody else fills the inbox: until something comes, it is so.
         self._held: list[dict[str, Any]] = []
         self._lock = asyncio.Lock()
         self.met: Counter[str] = Counter()  # How many webhooks had which fate.
@@ -105,6 +107,8 @@ class Courier:
     async def _hand_over(self, records: Sequence[dict[str, Any]]) -> None:
         """In their order, stored together as a burst is."""
         receive = self._context.inbox.receive
+        if records:
+            self._all_applied = False
         for start in range(0, len(records), _TOGETHER_MAX):
             parsed = [self._parse(one) for one in records[start : start + _TOGETHER_MAX]]
             await asyncio.gather(*(receive(*one) for one in parsed if one is not None))
@@ -120,9 +124,15 @@ class Courier:
 
     async def _dispatch(self) -> None:
         for _ in range(_PASSES_MAX):
-            async with self._context.sessions() as session:
-                if not await session.scalar(_SOMETHING_WAITS):
-                    return
-                await session.execute(_MAKE_DUE)
+            if self._all_applied or not await self._something_is_due():
+                return
             if not await self._dispatcher.run_once():
                 return
+
+    async def _something_is_due(self) -> bool:
+        async with self._context.sessions() as session:
+            due = await session.scalar(_SOMETHING_IS_DUE)
+            self._all_applied = due is None
+            if due:
+                await session.execute(_MAKE_DUE)
+        return bool(due)

@@ -45,7 +45,7 @@ from models.storage.tables import (
     Subscription,
     WebhookEvent,
 )
-from sandbox.faults import Fault, FaultMode
+from sandbox.faults import Fault, FaultMode, Faults
 from workflows.subscription import SubscriptionWorkflow
 
 ACTOR = "simulate"
@@ -202,7 +202,7 @@ class Driver:
 
     async def _subscribe(self, life: Life) -> None:
         kind, world = life.kind, self._world
-        kept, world.core.faults.active = world.core.faults.active, []
+        kept, world.core.faults = world.core.faults, Faults()
         # Storing the card is another story than the subscription's.
         terms = await world.terms(
             kind.instrument,
@@ -215,7 +215,7 @@ class Driver:
             card=kind.card,
             card_at=kind.card_at,
         )
-        world.core.faults.active = kept
+        world.core.faults = kept
         self._numbers[str(terms.subscription_id)] = life.number
         if self._outcome.first_subscription_id is None:
             self._outcome.first_subscription_id = terms.subscription_id

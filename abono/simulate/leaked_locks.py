@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 
 from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.enums.v1 import EventType, WorkflowExecutionStatus
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.api.testservice.v1 import UnlockTimeSkippingRequest
+from temporalio.api.workflow.v1 import WorkflowExecutionInfo
 from temporalio.api.workflowservice.v1 import ListClosedWorkflowExecutionsRequest
 from temporalio.client import Client
 from temporalio.service import RPCError
@@ -63,36 +64,43 @@ class _LeakedLocks:
         self._settled: set[str] = set()  # Run ids that have been judged.
 
     async def mend_for_ever(self) -> None:
-        """Looks only while the clock goes no faster than a real one."""
-        before = await self._lead()
+        """Reads histories only while the clock goes no faster than a real one."""
+        # What had ended is asked before how far the clock is: whatever it skips then, it skips after that.
+        ended_before, before = await self._ended(), await self._lead()
         while True:
             await asyncio.sleep(LOOK_SECONDS)
             with suppress(RPCError):  # It is busy, or about to end: asked again in a second.
-                lead = await self._lead()
+                ended, lead = await self._ended(), await self._lead()
                 if lead - before < SKIPPED_SECONDS:
-                    await self._mend()
-                before = lead
+                    await self._mend(ended)
+                else:
+                    # It skipped after these had ended, so none of them keeps it. To read them all when
+                    # it is stuck after years would take longer than the server waits in a sleep.
+                    self._settled.update(ended_before)
+                ended_before, before = ended, lead
 
     async def _lead(self) -> float:
         """How far the server's clock is ahead of ours, in seconds."""
         now = await self._env.get_current_time()
         return now.timestamp() - time.time()
 
-    async def _mend(self) -> None:
+    async def _ended(self) -> dict[str, WorkflowExecutionInfo]:
+        """Every closed run by its id. This server tells no time of closing."""
         request = ListClosedWorkflowExecutionsRequest(namespace=self._client.namespace)
         closed = await self._client.workflow_service.list_closed_workflow_executions(request)
-        ended = {info.execution.run_id for info in closed.executions}
-        for info in closed.executions:
-            child = info.execution
-            if child.run_id in self._settled:
+        return {info.execution.run_id: info for info in closed.executions}
+
+    async def _mend(self, ended: Mapping[str, WorkflowExecutionInfo]) -> None:
+        for run_id, info in ended.items():
+            if run_id in self._settled:
                 continue
-            parent = await self._parent(child)
+            parent = await self._parent(info.execution)
             tells = parent.run_id and info.status not in _TELL_NOBODY
-            if tells and not await self._has_heard(parent, child):
+            if tells and not await self._has_heard(parent, info.execution):
                 if parent.run_id not in ended:
                     continue  # It is about to hear.
                 await self._client.test_service.unlock_time_skipping(UnlockTimeSkippingRequest())
-            self._settled.add(child.run_id)
+            self._settled.add(run_id)
 
     async def _parent(self, child: WorkflowExecution) -> WorkflowExecution:
         """Empty for a workflow that nobody else started."""
