@@ -97,7 +97,7 @@ def simulate(
     from abono.simulate.run import Options, simulate
 
     options = Options(years=years, subscriptions=subscriptions, seed=seed, faults=faults)
-    return asyncio.run(simulate(options, Console()))
+    return _run_on_uvloop(simulate(options, Console()))
 
 
 @app.command()

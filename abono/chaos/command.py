@@ -24,7 +24,10 @@ def lives(
         float | None, typer.Option(min=1, help="Or until then; 300 when nothing else is said")
     ] = None,
     worlds: Annotated[int | None, typer.Option(min=1, help="Or so many worlds")] = None,
-    shards: Annotated[int, typer.Option(min=1, max=64, help="Processes that live at once")] = 2,
+    shards: Annotated[
+        int | None,
+        typer.Option(min=1, max=64, help="Processes that live at once; two for each core"),
+    ] = None,
     lives: Annotated[int, typer.Option(min=1, max=500, help="Of one world")] = 25,
     years: Annotated[float, typer.Option(min=0.1, max=20, help="Of one world")] = 0.5,
     life: Annotated[list[int] | None, typer.Option(help="Only this life; repeat")] = None,
@@ -36,14 +39,14 @@ def lives(
     from rich.console import Console
 
     from abono.chaos.run import plan_of, play_lives
-    from abono.chaos.shards import Aims
+    from abono.chaos.shards import Aims, default_shards
 
     first = plan_of(
         seed, lives, years, only_lives=life, only_outages=outage, outages=outages, chance=crashes
     )
     if renewals is None and worlds is None and seconds is None:
         seconds = 300.0
-    return play_lives(Aims(first, renewals, worlds, seconds, shards), Console())
+    return play_lives(Aims(first, renewals, worlds, seconds, shards or default_shards()), Console())
 
 
 @commands.command("processes")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 import traceback
@@ -11,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from random import Random
 
+import uvloop
 from temporalio.runtime import LoggingConfig, Runtime, TelemetryConfig, TelemetryFilter
 
 from abono.chaos.crashes import Crashes, FaultyCalls
@@ -27,8 +27,8 @@ LIVES_PER_WORLD, YEARS = 25, 0.5
 OUTAGES_PER_YEAR = 60.0
 CRASH_SHARE, CALL_SHARE = 0.02, 0.06
 NETWORK = Shares(lost=0.05, held=0.1, doubled=0.1, shuffled=0.3)
-# None, too few for the lives of a world, and what a worker has by itself.
-_CACHES = (0, 3, CACHED_WORKFLOWS_MAX)
+# As few as a worker takes, too few for the lives of a world, and what a worker has by itself.
+_CACHES = (10, 15, CACHED_WORKFLOWS_MAX)
 
 
 @dataclass(frozen=True)
@@ -97,23 +97,26 @@ class Figures:
 
 @dataclass
 class Lived:
-    """One world's end. `suspects` are the lives that a violation names."""
+    """One world's end. `suspects` are the lives that a violation names; a world that `broke` could not
+    be lived to its end, which need not be its story's doing."""
 
     plan: Plan
     figures: Figures
     violations: list[str]
     suspects: list[int] = field(default_factory=list)
+    broke: bool = False
 
 
 def live(plan: Plan, server_url: str) -> Lived:
     """Plays the plan to its end, in this process, in a database of its own on the prepared server."""
     _be_quiet()
     try:
-        return asyncio.run(_live(plan, FreshDatabases(server_url, is_prepared=True)))
+        return uvloop.run(_live(plan, FreshDatabases(server_url, is_prepared=True)))
     except Exception as trouble:
         # Told by name: not every exception can be sent to another process.
         last = "".join(traceback.format_exception(trouble)[-3:])
-        return Lived(plan, Figures(), [f"the world broke: {type(trouble).__name__}: {last}"])
+        broken = f"the world broke: {type(trouble).__name__}: {last}"
+        return Lived(plan, Figures(), [broken], broke=True)
 
 
 async def _live(plan: Plan, databases: FreshDatabases) -> Lived:

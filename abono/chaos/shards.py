@@ -41,6 +41,11 @@ class Chapter:
     shortest: Lived | None = None  # As short as it got.
 
 
+def default_shards() -> int:
+    """A world waits half of its time, for calls that run into their timeout."""
+    return 2 * (os.cpu_count() or 1)
+
+
 def live_on(aims: Aims, tell: Callable[[Figures], None]) -> Chapter:
     """World n has the seed of the first one plus n."""
     chapter, began = Chapter(), time.monotonic()
@@ -56,7 +61,7 @@ def live_on(aims: Aims, tell: Callable[[Figures], None]) -> Chapter:
                 break
         # What was begun is lived to its end: it counts.
         _take(chapter, wait(waiting).done, tell)
-        if chapter.violated is not None:
+        if chapter.violated is not None and not chapter.violated.broke:
             chapter.shortest = _shortest(pool, url, chapter.violated)
     chapter.seconds = time.monotonic() - began
     return chapter

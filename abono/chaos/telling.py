@@ -77,12 +77,15 @@ def tell_lives(console: Console, chapter: Chapter) -> None:
             "attempts": _counted(figures.attempts),
         },
     )
-    if chapter.violated is None or chapter.shortest is None:
+    if chapter.violated is None:
         console.print("[bold green]No violation.[/]")
         return
     for violation in chapter.violated.violations:
         console.print(f"[bold red]Violated:[/] {escape(violation)}")
-    _tell_story(console, chapter.shortest)
+    if chapter.shortest is not None:
+        _tell_story(console, chapter.shortest)
+    again = (chapter.shortest or chapter.violated).plan.command
+    console.print(f"Again: [bold]{escape(again)}[/]", soft_wrap=True)
 
 
 def _tell_story(console: Console, shortest: Lived) -> None:
@@ -98,7 +101,6 @@ def _tell_story(console: Console, shortest: Lived) -> None:
         console.print(f"  … and {len(told) - _STORY_LINES_MAX} more")
     for violation in shortest.violations:
         console.print(f"It ends with: {escape(violation)}", soft_wrap=True)
-    console.print(f"Again: [bold]{escape(plan.command)}[/]", soft_wrap=True)
 
 
 def _life(life: Life) -> str:

@@ -15,7 +15,7 @@ from tests.support.database import TestDatabases
 
 SEED = int(os.environ.get("ABONO_TEST_SEED", "2"))
 LIVES, YEARS = 20, 0.12
-CACHED_WORKFLOWS_MAX = 3
+CACHED_WORKFLOWS_MAX = 10
 
 
 @pytest.mark.timeout(400)
