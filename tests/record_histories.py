@@ -45,14 +45,14 @@ async def voucher_paid_and_renewed(world: World) -> SubscriptionTerms:
     world.payer.after = DAY
     terms = await world.terms(Instrument.OXXO)
     await world.open(terms)
-    await world.env.sleep(40 * DAY)
+    await world.sleep(40 * DAY)
     return terms
 
 
 async def voucher_expired_until_the_end(world: World) -> SubscriptionTerms:
     terms = await world.terms(Instrument.OXXO)
     await world.open(terms)
-    await world.env.sleep(20 * DAY)
+    await world.sleep(20 * DAY)
     return terms
 
 
@@ -63,7 +63,7 @@ async def voucher_answer_lost(world: World) -> SubscriptionTerms:
     world.core.faults.add(fault)
     terms = await world.terms(Instrument.OXXO)
     await world.open(terms)
-    await world.env.sleep(HOUR)
+    await world.sleep(HOUR)
     return terms
 
 
@@ -79,7 +79,7 @@ async def voucher_canceled(world: World) -> SubscriptionTerms:
     handle, _ = await world.open(terms)
     cancel = Cancel(actor="record", immediately=True)
     await handle.execute_update(SubscriptionWorkflow.cancel, cancel)
-    await world.env.sleep(HOUR)
+    await world.sleep(HOUR)
     return terms
 
 
@@ -87,42 +87,42 @@ async def transfer_paid(world: World) -> SubscriptionTerms:
     world.payer.after = HOUR
     terms = await world.terms(Instrument.SPEI)
     await world.open(terms)
-    await world.env.sleep(3 * DAY)
+    await world.sleep(3 * DAY)
     return terms
 
 
 async def card_renewed_then_canceled(world: World) -> SubscriptionTerms:
     terms = await _card(world, "pm_card_visa")
     handle, _ = await world.open(terms)
-    await world.env.sleep(35 * DAY)
+    await world.sleep(35 * DAY)
     await handle.execute_update(SubscriptionWorkflow.cancel, Cancel(actor="record"))
     await handle.execute_update(SubscriptionWorkflow.resume, Resume(actor="record"))
     await handle.execute_update(SubscriptionWorkflow.cancel, Cancel(actor="record"))
-    await world.env.sleep(35 * DAY)
+    await world.sleep(35 * DAY)
     return terms
 
 
 async def card_refused(world: World) -> SubscriptionTerms:
     terms = await _card(world, "pm_card_visa_chargeDeclinedInsufficientFunds")
     await world.open(terms)
-    await world.env.sleep(2 * DAY)
+    await world.sleep(2 * DAY)
     return terms
 
 
 async def card_past_due(world: World) -> SubscriptionTerms:
     terms = await _card(world, "pm_card_visa")
     await world.open(terms)
-    await world.env.sleep(25 * DAY)
+    await world.sleep(25 * DAY)
     row = await world.subscription(terms.subscription_id)
     await world.sandbox.state.stripe.renew(row.provider_subscription_id, "failed")
-    await world.env.sleep(10 * DAY)
+    await world.sleep(10 * DAY)
     return terms
 
 
 async def card_trial(world: World) -> SubscriptionTerms:
     terms = await _card(world, "pm_card_visa", trial_days=14)
     await world.open(terms)
-    await world.env.sleep(16 * DAY)
+    await world.sleep(16 * DAY)
     return terms
 
 
@@ -131,7 +131,7 @@ async def card_in_mexico(world: World) -> SubscriptionTerms:
         Instrument.CARD, card="tok_test_visa_4242", card_at=ProviderName.CONEKTA
     )
     await world.open(terms)
-    await world.env.sleep(35 * DAY)
+    await world.sleep(35 * DAY)
     return terms
 
 

@@ -52,7 +52,7 @@ async def paid_by_voucher(world: World) -> tuple[SubscriptionTerms, Any]:
     world.payer.after = HOUR
     terms = await world.terms(Instrument.OXXO)
     handle, _ = await world.open(terms)
-    await world.env.sleep(3 * DAY + HOUR)
+    await world.sleep(3 * DAY + HOUR)
     world.payer.after = None
     return terms, handle
 
@@ -60,12 +60,12 @@ async def paid_by_voucher(world: World) -> tuple[SubscriptionTerms, Any]:
 async def voucher_paused_and_resumed(world: World) -> SubscriptionTerms:
     """While the next period's slip is out; resumed when what was paid for is long over."""
     terms, handle = await paid_by_voucher(world)
-    await world.env.sleep(26 * DAY)
+    await world.sleep(26 * DAY)
     await handle.execute_update(SubscriptionWorkflow.pause, PAUSE)
-    await world.env.sleep(60 * DAY)
+    await world.sleep(60 * DAY)
     await handle.execute_update(SubscriptionWorkflow.resume, RESUME)
     world.payer.after = HOUR
-    await world.env.sleep(4 * DAY)
+    await world.sleep(4 * DAY)
     return terms
 
 
@@ -73,9 +73,9 @@ async def card_paused_and_resumed(world: World) -> SubscriptionTerms:
     terms = await holder(world, AUSTIN.good)
     handle, _ = await world.open(terms)
     await handle.execute_update(SubscriptionWorkflow.pause, PAUSE)
-    await world.env.sleep(40 * DAY)
+    await world.sleep(40 * DAY)
     await handle.execute_update(SubscriptionWorkflow.resume, RESUME)
-    await world.env.sleep(DAY)
+    await world.sleep(DAY)
     return terms
 
 
@@ -87,18 +87,18 @@ async def card_paused_with_its_period(world: World) -> SubscriptionTerms:
     assert end is not None
     command = Pause(actor="record", at=PauseAt.PERIOD_END, resume_at=end + 10 * DAY)
     await handle.execute_update(SubscriptionWorkflow.pause, command)
-    await world.env.sleep(42 * DAY)
+    await world.sleep(42 * DAY)
     return terms
 
 
 async def card_paused_unpaid(world: World) -> SubscriptionTerms:
     """Months later another card pays: Conekta gets another subscription for it."""
     terms, handle = await missed(world, kept(OnUnpaid.PAUSE), wallet=MEXICO_CITY)
-    await world.env.sleep(40 * DAY)
+    await world.sleep(40 * DAY)
     better = await world.store_card(terms.organization_id, MEXICO_CITY.good, ProviderName.CONEKTA)
     paid = RetryPayment(actor="record", payment_method_id=better)
     await handle.execute_update(SubscriptionWorkflow.retry_payment, paid)
-    await world.env.sleep(HOUR)
+    await world.sleep(HOUR)
     return terms
 
 
@@ -107,22 +107,22 @@ async def voucher_plan_changed(world: World) -> SubscriptionTerms:
     terms, handle = await paid_by_voucher(world)
     world.payer.after = HOUR
     await change(world, handle, offer(terms, 39900))
-    await world.env.sleep(4 * DAY)
+    await world.sleep(4 * DAY)
     await change(world, handle, offer(terms, 29900), Proration.NEXT_PERIOD)
-    await world.env.sleep(26 * DAY)
+    await world.sleep(26 * DAY)
     return terms
 
 
 async def voucher_plan_change_lapsed(world: World) -> SubscriptionTerms:
     terms, handle = await paid_by_voucher(world)
     await change(world, handle, offer(terms, 39900))
-    await world.env.sleep(5 * DAY)
+    await world.sleep(5 * DAY)
     await change(world, handle, offer(terms, 9900), Proration.PRORATE)  # Becomes credit.
-    await world.env.sleep(22 * DAY)
+    await world.sleep(22 * DAY)
     await change(
         world, handle, offer(terms, 14900), Proration.NONE
     )  # A slip is out at the old price.
-    await world.env.sleep(HOUR)
+    await world.sleep(HOUR)
     return terms
 
 
@@ -130,24 +130,24 @@ async def card_plan_changed(world: World) -> SubscriptionTerms:
     """Dearer seats at once, then for a year, and a cheaper plan with the next period."""
     terms = await holder(world, AUSTIN.good)
     handle, _ = await world.open(terms)
-    await world.env.sleep(5 * DAY)
+    await world.sleep(5 * DAY)
     await change(world, handle, offer(terms, 1900, quantity=3))
     await change(world, handle, offer(terms, 2900), Proration.NEXT_PERIOD)
     yearly = offer(terms, 19000, interval=BillingInterval.YEARLY)
     await sell(world, terms, yearly)
     await change(world, handle, yearly)
-    await world.env.sleep(DAY)
+    await world.sleep(DAY)
     return terms
 
 
 async def card_trial_begun_without_a_card(world: World) -> SubscriptionTerms:
     terms = await world.terms(Instrument.CARD, trial_days=14, **AUSTIN.customer)
     handle, _ = await world.open(terms)
-    await world.env.sleep(5 * DAY)
+    await world.sleep(5 * DAY)
     card = await world.store_card(terms.organization_id, AUSTIN.good, AUSTIN.provider)
     command = SetPaymentMethod(actor="record", payment_method_id=card)
     await handle.execute_update(SubscriptionWorkflow.set_payment_method, command)
-    await world.env.sleep(11 * DAY)
+    await world.sleep(11 * DAY)
     return terms
 
 
@@ -156,9 +156,9 @@ async def card_refused_to_be_read(world: World) -> SubscriptionTerms:
     terms = await holder(world, AUSTIN.good)
     await world.open(terms)
     world.core.faults.add(Fault(provider="stripe", mode=FaultMode.GONE))
-    await world.env.sleep(32 * DAY)
+    await world.sleep(32 * DAY)
     world.core.faults.clear()
-    await world.env.sleep(DAY)
+    await world.sleep(DAY)
     return terms
 
 
@@ -188,13 +188,13 @@ async def voucher_paid_twice(world: World) -> Played:
     terms = await world.terms(Instrument.OXXO)
     handle, _ = await world.open(terms)
     [old] = live_references(world)
-    await world.env.sleep(3 * DAY + HOUR)
+    await world.sleep(3 * DAY + HOUR)
     [new] = live_references(world)
     for reference in (old, new):
         await world.sandbox.state.conekta.pay(reference, None)
     late = told(world, "conekta", "order.paid", subscription_id=terms.subscription_id)
     await handle.signal(SubscriptionWorkflow.provider_events, late)
-    await world.env.sleep(4 * DAY)
+    await world.sleep(4 * DAY)
     return Played({**_subscription(terms), **await _payments(world, terms)})
 
 
@@ -203,7 +203,7 @@ async def transfer_of_too_little(world: World) -> Played:
     await world.open(terms)
     [clabe] = live_references(world)
     await world.sandbox.state.stripe.pay(clabe, 5000)
-    await world.env.sleep(3 * DAY + HOUR)
+    await world.sleep(3 * DAY + HOUR)
     return Played({**_subscription(terms), **await _payments(world, terms)})
 
 
@@ -298,7 +298,7 @@ async def _refunded(world: World, terms: SubscriptionTerms) -> Played:
     await world.client.start_workflow(
         RefundWorkflow.run, order, id=workflow_id, task_queue=TASK_QUEUE
     )
-    await world.env.sleep(DAY)
+    await world.sleep(DAY)
     return Played({"refund": workflow_id})
 
 

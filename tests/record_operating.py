@@ -33,7 +33,7 @@ async def voucher_replaced_then_marked_paid(world: World) -> SubscriptionTerms:
             **WHO,
         )
         await handle.execute_update(SubscriptionWorkflow.mark_paid, deposit)
-        await world.env.sleep(HOUR)
+        await world.sleep(HOUR)
     return terms
 
 
@@ -46,7 +46,7 @@ async def voucher_declared_not_executed(world: World) -> SubscriptionTerms:
     terms = await world.terms(Instrument.OXXO)
     opening = asyncio.create_task(world.open(terms))
     await eventually(lambda: attempts_of(world, terms))
-    await world.env.sleep(HOUR)
+    await world.sleep(HOUR)
     [attempt] = await attempts_of(world, terms)
     resolving = world.client.get_workflow_handle(resolve_workflow_id(attempt.id))
     await resolving.execute_update(ResolveAttemptWorkflow.ask_now, AskNow(**WHO))

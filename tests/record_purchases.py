@@ -51,14 +51,14 @@ async def purchase_paid_at_the_fallback(world: World) -> Played:
     await buy(world, terms)
     [page] = [one for one in await tries_of(world, terms) if one.outcome == "pending"]
     await pay_page(world, page)
-    await world.env.sleep(REST)
+    await world.sleep(REST)
     return await _of_purchase(world, terms)
 
 
 async def purchase_expired(world: World) -> Played:
     terms = await purchase_terms(world)
     await buy(world, terms)
-    await world.env.sleep(REST)
+    await world.sleep(REST)
     return await _of_purchase(world, terms)
 
 
@@ -72,7 +72,7 @@ async def purchase_answer_lost(world: World) -> Played:
     world.core.faults.clear()
     operation, mode = "checkouts.create", FaultMode.APPLIED_THEN_TIMEOUT
     world.core.faults.add(Fault(provider="polar", operation=operation, mode=mode))
-    await world.env.sleep(timedelta(minutes=2))
+    await world.sleep(timedelta(minutes=2))
     world.core.faults.clear()
     checkouts = world.sandbox.state.polar.checkouts
     checkouts.pay(next(iter(checkouts.all)))
@@ -81,7 +81,7 @@ async def purchase_answer_lost(world: World) -> Played:
     [page] = [one for one in await tries_of(world, terms) if one.outcome == "pending"]
     await pay_page(world, page)
     await give_back(world, page, terms.amount_minor)
-    await world.env.sleep(REST)
+    await world.sleep(REST)
     return await _of_purchase(world, terms)
 
 
@@ -104,9 +104,9 @@ async def purchase_page_forgotten(world: World) -> Played:
     await pay_page(world, page)
     pages = world.sandbox.state.polar.checkouts.all
     forgotten = pages.pop(page.provider_object_id)
-    await world.env.sleep(timedelta(hours=25))
+    await world.sleep(timedelta(hours=25))
     pages[forgotten["id"]] = forgotten
-    await world.env.sleep(REST)
+    await world.sleep(REST)
     return await _of_purchase(world, terms)
 
 
@@ -156,7 +156,7 @@ async def _paid(world: World) -> PurchaseTerms:
     await buy(world, terms)
     [page] = await tries_of(world, terms)
     await pay_page(world, page)
-    await world.env.sleep(REST)
+    await world.sleep(REST)
     return terms
 
 

@@ -178,7 +178,7 @@ class Driver:
                 return
             ahead = await self._next_interesting()
             longest = OUTAGE_STRIDE if self._world.core.faults.active else STRIDE
-            await self._world.env.sleep(max(MINUTE, min(moment - elapsed, longest, ahead)))
+            await self._world.sleep(max(MINUTE, min(moment - elapsed, longest, ahead)))
             now = await self._world.env.get_current_time()
             await self._world.payer.live_until(now.timestamp())
 

@@ -39,6 +39,7 @@ from abono.settings import Settings
 from abono.simulate.leaked_locks import leaks_mended
 from abono.simulate.payer import Payer
 from abono.simulate.serving import serving
+from abono.simulate.sleeping import Sleeping
 from abono.wiring import build_providers
 from abono.worker import make_workers
 from abono.worker_tuning import USUAL, Tuning
@@ -124,6 +125,13 @@ class World:
     heard: set[str] = field(default_factory=set)  # Provider event ids that a test has delivered.
     # Called when the providers behave again, so that whatever else disturbs can end as well.
     on_calm: list[Callable[[], None]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._sleeping = Sleeping(self.env)
+
+    async def sleep(self, duration: timedelta) -> None:
+        """Lets so much time pass for everybody in this world."""
+        await self._sleeping.sleep(duration)
 
     @property
     def core(self) -> Core:
@@ -264,7 +272,8 @@ class World:
             return await update
         answer = asyncio.ensure_future(update)
         while not (await asyncio.wait({answer}, timeout=1.0))[0]:
-            await self.env.sleep(PATIENCE_STEP)
+            if not self._sleeping.someone_sleeps:
+                await self.sleep(PATIENCE_STEP)
         return await answer
 
     async def open(

@@ -106,7 +106,7 @@ async def until_charged(world: World, terms: SubscriptionTerms) -> timedelta:
 
 
 async def live(world: World, duration: timedelta) -> None:
-    await world.env.sleep(duration)
+    await world.sleep(duration)
     await world.payer.live_until((await world.env.get_current_time()).timestamp())
 
 

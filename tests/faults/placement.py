@@ -179,10 +179,10 @@ async def live_one_life(
     world.payer.after = None
     terms = await _terms(world, route)
     handle, _ = await world.open(terms)
-    await world.env.sleep(HOUR)
+    await world.sleep(HOUR)
     world.core.faults.clear()
     world.payer.after = HOUR
-    await world.env.sleep(4 * DAY)
+    await world.sleep(4 * DAY)
     row = await world.subscription(terms.subscription_id)
     assert row.status == "active", f"came to rest as {row.status}"
     assert not watch.violations, watch.violations

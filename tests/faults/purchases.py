@@ -25,11 +25,11 @@ async def live_one_purchase(world: World, faults: list[Fault]) -> None:
     terms = await purchase_terms(world)
     handle, _ = await buy(world, terms)
     # Whatever did not answer at once is asked again within these.
-    await world.env.sleep(timedelta(minutes=2))
+    await world.sleep(timedelta(minutes=2))
     pages = [attempt for attempt in await tries_of(world, terms) if attempt.outcome == "pending"]
     assert len(pages) == 1, f"{len(pages)} pages to pay on"
     await pay_page(world, pages[0])
-    await world.env.sleep(REST)
+    await world.sleep(REST)
     assert await handle.result() == "paid"
     world.core.faults.clear()
     row = await row_of(world, terms)

@@ -85,5 +85,5 @@ async def _deliver(world: World, event: ProviderEvent, stranger: bool) -> UUID:
     else:
         with world.env.auto_time_skipping_disabled():
             await following
-    await world.env.sleep(SUBSCRIPTION_HEARS)
+    await world.sleep(SUBSCRIPTION_HEARS)
     return row_id

@@ -53,7 +53,7 @@ def begins_as_previewed(row: Subscription, decided: Decision) -> bool:
 async def test_upgrades_in_one_period_are_charged_to_the_centavo(world: World) -> None:
     terms, handle = await active(world)
     for days, (unit, quantity) in ((9, (1900, 5)), (7, (1900, 3)), (3, (2900, 3))):
-        await world.env.sleep(days * DAY)
+        await world.sleep(days * DAY)
         before, credit = sum(taken(world)), await credit_of(world, terms)
         wanted = offer(terms, unit, quantity=quantity)
         decided, result = await change(world, handle, wanted)
@@ -72,7 +72,7 @@ async def test_upgrades_in_one_period_are_charged_to_the_centavo(world: World) -
         assert invoice.amount_minor == sum(line["amount_minor"] for line in invoice.lines)
 
     credit = await credit_of(world, terms)
-    await world.env.sleep(14 * DAY)
+    await world.sleep(14 * DAY)
     assert taken(world)[-1] == 8700 - credit
     assert await credit_of(world, terms) == 0
     await check_invariants(world)
@@ -80,7 +80,7 @@ async def test_upgrades_in_one_period_are_charged_to_the_centavo(world: World) -
 
 async def test_yearly_to_monthly_is_paid_by_the_rest_of_the_year(world: World) -> None:
     terms, handle = await active(world, amount_minor=12000, interval=BillingInterval.YEARLY)
-    await world.env.sleep(180 * DAY)
+    await world.sleep(180 * DAY)
     wanted = offer(terms, 1500, interval=BillingInterval.MONTHLY)
     await sell(world, terms, wanted)
 
@@ -91,12 +91,12 @@ async def test_yearly_to_monthly_is_paid_by_the_rest_of_the_year(world: World) -
     assert begins_as_previewed(row, decided)
     assert decided.next_invoice_minor == 0
     assert await credit_of(world, terms) == decided.credit_minor > 3000
-    await world.env.sleep(62 * DAY)
+    await world.sleep(62 * DAY)
     assert taken(world) == [12000], "the credit paid for all that came"
     assert await credit_of(world, terms) == decided.credit_minor - 2 * 1500
     await check_invariants(world)
 
-    await world.env.sleep(92 * DAY)
+    await world.sleep(92 * DAY)
     assert sum(taken(world)[1:]) == 5 * 1500 - decided.credit_minor, "what the credit could not pay"
     assert await credit_of(world, terms) == 0
     await check_invariants(world)
@@ -104,7 +104,7 @@ async def test_yearly_to_monthly_is_paid_by_the_rest_of_the_year(world: World) -
 
 async def test_monthly_to_yearly_is_charged_less_what_is_left(world: World) -> None:
     terms, handle = await active(world)
-    await world.env.sleep(10 * DAY)
+    await world.sleep(10 * DAY)
     wanted = offer(terms, 19000, interval=BillingInterval.YEARLY)
     await sell(world, terms, wanted)
     decided, _ = await change(world, handle, wanted)
@@ -112,7 +112,7 @@ async def test_monthly_to_yearly_is_charged_less_what_is_left(world: World) -> N
     assert 19000 - 1900 < decided.amount_due_minor < 19000
     row = await world.subscription(terms.subscription_id)
     assert begins_as_previewed(row, decided)
-    await world.env.sleep(100 * DAY)
+    await world.sleep(100 * DAY)
     assert len(taken(world)) == 2
     await check_invariants(world)
 
@@ -127,7 +127,7 @@ async def test_a_later_price_is_billed_with_the_next_period(
     at_once = proration is Proration.NONE
     assert row.amount_minor == (2900 if at_once else 1900)
     assert (row.pending_change is None) is at_once
-    await world.env.sleep(32 * DAY)
+    await world.sleep(32 * DAY)
     row = await world.subscription(terms.subscription_id)
     assert (row.amount_minor, row.pending_change) == (2900, None)
     assert taken(world) == [1900, 2900]
@@ -138,14 +138,14 @@ async def test_a_scheduled_change_is_taken_back(world: World) -> None:
     terms, handle = await active(world)
     await change(world, handle, offer(terms, 2900), Proration.NEXT_PERIOD)
     await change(world, handle, terms.offer)
-    await world.env.sleep(32 * DAY)
+    await world.sleep(32 * DAY)
     assert taken(world) == [1900, 1900]
     await check_invariants(world)
 
 
 async def test_a_declined_change_changes_nothing(world: World) -> None:
     terms, handle = await active(world)
-    await world.env.sleep(10 * DAY)
+    await world.sleep(10 * DAY)
     world.core.faults.add(
         Fault(provider="stripe", operation="invoices.pay", mode=FaultMode.DECLINE, count=1)
     )
@@ -156,7 +156,7 @@ async def test_a_declined_change_changes_nothing(world: World) -> None:
     row = await world.subscription(terms.subscription_id)
     assert (row.status, row.amount_minor, row.pending_change) == ("active", 1900, None)
     assert [i.status for i in await invoices_of(world, terms)] == ["paid", "void"]
-    await world.env.sleep(30 * DAY)
+    await world.sleep(30 * DAY)
     assert taken(world) == [1900, 1900]
     await check_invariants(world)
 
@@ -178,7 +178,7 @@ async def test_a_lost_answer_never_charges_twice(
     world: World, operation: str, mode: FaultMode
 ) -> None:
     terms, handle = await active(world)
-    await world.env.sleep(10 * DAY)
+    await world.sleep(10 * DAY)
     wanted: Offer = offer(terms, 19000, interval=BillingInterval.YEARLY)
     await sell(world, terms, wanted)
     world.core.faults.add(Fault(provider="stripe", operation=operation, mode=mode, count=1))
@@ -190,7 +190,7 @@ async def test_a_lost_answer_never_charges_twice(
         assert (row.amount_minor, taken(world)) == (1900, [1900])
         await check_invariants(world)
         decided, _ = await change(world, handle, wanted)
-    await world.env.sleep(2 * DAY)
+    await world.sleep(2 * DAY)
     row = await world.subscription(terms.subscription_id)
     assert (row.amount_minor, row.billing_interval) == (19000, "yearly")
     assert taken(world) == [1900, decided.amount_due_minor]

@@ -101,14 +101,14 @@ async def test_the_late_end_of_an_undone_start_is_not_the_end(world: World, wall
     await handle.signal(
         SubscriptionWorkflow.provider_events, ended_event(ours, provider_subscription_id=undone)
     )
-    await world.env.sleep(HOUR)
+    await world.sleep(HOUR)
     row = await world.subscription(terms.subscription_id)
     assert (row.status, row.canceled_at) == ("active", None)
     id_ = str(ours.provider_subscription_id)
     await handle.signal(
         SubscriptionWorkflow.provider_events, ended_event(ours, provider_subscription_id=id_)
     )
-    await world.env.sleep(HOUR)
+    await world.sleep(HOUR)
     assert (await world.subscription(terms.subscription_id)).status == "canceled"
 
 
@@ -147,7 +147,7 @@ async def test_a_refused_card_stays_incomplete_and_ends_after_a_day(
     assert result.status == "incomplete"
     assert [a.outcome for a in await attempts_of(world, terms)] == ["declined"]
     await check_invariants(world)
-    await world.env.sleep(DAY)
+    await world.sleep(DAY)
     assert (await world.subscription(terms.subscription_id)).status == "expired"
     await check_invariants(world)
 
@@ -173,7 +173,7 @@ async def test_the_card_that_recovers_it_pays_the_coming_periods(
     await handle.execute_update(
         SubscriptionWorkflow.retry_payment, RetryPayment(actor="test", payment_method_id=better)
     )
-    await world.env.sleep(65 * DAY)
+    await world.sleep(65 * DAY)
     assert [i.status for i in await invoices_of(world, terms)] == ["paid"] * 3
     assert [a.outcome for a in await attempts_of(world, terms)].count("declined") == 1
     await check_invariants(world)
@@ -187,7 +187,7 @@ async def test_strong_authentication_waits_for_the_customer(world: World) -> Non
     assert attempt.outcome == "pending"
     assert attempt.next_action is not None
     assert attempt.next_action["type"] == "confirm_payment"
-    await world.env.sleep(DAY)
+    await world.sleep(DAY)
     assert (await world.subscription(terms.subscription_id)).status == "expired"
     assert [a.outcome for a in await attempts_of(world, terms)] == ["declined"]
     await check_invariants(world)
@@ -196,7 +196,7 @@ async def test_strong_authentication_waits_for_the_customer(world: World) -> Non
 async def test_renewals_are_found_by_looking(world: World, wallet: Wallet) -> None:
     terms = await holder(world, wallet.good, wallet)
     await world.open(terms)
-    await world.env.sleep(65 * DAY)
+    await world.sleep(65 * DAY)
     invoices = await invoices_of(world, terms)
     assert [i.status for i in invoices] == ["paid"] * 3
     assert invoices[0].period_end == invoices[1].period_start
@@ -208,11 +208,11 @@ async def test_a_failed_renewal_is_past_due_and_a_retry_recovers_it(
 ) -> None:
     terms = await holder(world, wallet.good, wallet)
     handle, _ = await world.open(terms)
-    await world.env.sleep(25 * DAY)
+    await world.sleep(25 * DAY)
     await renew(world, terms, "failed")
-    await world.env.sleep(7 * DAY)
+    await world.sleep(7 * DAY)
     assert (await world.subscription(terms.subscription_id)).status == "past_due"
-    await world.env.sleep(4 * DAY)
+    await world.sleep(4 * DAY)
     row = await world.subscription(terms.subscription_id)
     assert row.status == "active", "the first retry, three days later, found the card good again"
     outcomes = [a.outcome for a in await attempts_of(world, terms)]
@@ -228,16 +228,16 @@ async def test_dunning_gives_up_and_stops_the_provider(world: World) -> None:
     world.core.faults.add(
         Fault(provider="stripe", operation="invoices.pay", mode=FaultMode.DECLINE)
     )
-    await world.env.sleep(25 * DAY)
+    await world.sleep(25 * DAY)
     await renew(world, terms, "failed")
-    await world.env.sleep(50 * DAY)
+    await world.sleep(50 * DAY)
     row = await world.subscription(terms.subscription_id)
     outcomes = [a.outcome for a in await attempts_of(world, terms)]
     assert row.status == "expired"
     assert outcomes == ["succeeded", *["declined"] * 4], "one by the provider, three retries"
     await check_invariants(world)
     world.core.faults.clear()
-    await world.env.sleep(60 * DAY)
+    await world.sleep(60 * DAY)
     assert len(await attempts_of(world, terms)) == 5, "nothing is charged after the end"
     await check_invariants(world)
 
@@ -249,7 +249,7 @@ async def test_cancel_now_and_the_provider_charges_no_more(world: World, wallet:
         SubscriptionWorkflow.cancel, Cancel(actor="test", immediately=True)
     )
     assert (result.status, result.settled) == ("canceled", True)
-    await world.env.sleep(65 * DAY)
+    await world.sleep(65 * DAY)
     assert len(world.core.charges) == 1
     await check_invariants(world)
 
@@ -259,10 +259,10 @@ async def test_cancel_at_period_end_taken_back_then_for_good(world: World, walle
     handle, _ = await world.open(terms)
     await handle.execute_update(SubscriptionWorkflow.cancel, Cancel(actor="test"))
     await handle.execute_update(SubscriptionWorkflow.resume, Resume(actor="test"))
-    await world.env.sleep(35 * DAY)
+    await world.sleep(35 * DAY)
     assert len(await invoices_of(world, terms)) == 2
     await handle.execute_update(SubscriptionWorkflow.cancel, Cancel(actor="test"))
-    await world.env.sleep(35 * DAY)
+    await world.sleep(35 * DAY)
     assert (await world.subscription(terms.subscription_id)).status == "canceled"
     assert len(await invoices_of(world, terms)) == 2
     await check_invariants(world)
@@ -276,7 +276,7 @@ async def test_a_lost_answer_charges_once(world: World, operation: str, mode: Fa
     terms = await holder(world, AUSTIN.good)
     world.core.faults.add(Fault(provider="stripe", operation=operation, mode=mode, count=1))
     await world.open(terms)
-    await world.env.sleep(HOUR)
+    await world.sleep(HOUR)
     assert (await world.subscription(terms.subscription_id)).status == "active"
     assert [c["status"] for c in world.core.charges] == ["paid"]
     await check_invariants(world)
@@ -290,7 +290,7 @@ async def test_an_outage_is_waited_for(world: World, mode: FaultMode) -> None:
     _, result = await world.open(terms)
     assert result.status == "incomplete"
     world.core.faults.clear()
-    await world.env.sleep(HOUR)
+    await world.sleep(HOUR)
     assert (await world.subscription(terms.subscription_id)).status == "active"
     await check_invariants(world)
 
@@ -300,7 +300,7 @@ async def test_a_trial_charges_at_its_end(world: World, wallet: Wallet) -> None:
     _, result = await world.open(terms)
     assert result.status == "trialing"
     assert world.core.charges == []
-    await world.env.sleep(15 * DAY)
+    await world.sleep(15 * DAY)
     assert (await world.subscription(terms.subscription_id)).status == "active"
     await check_invariants(world)
 
@@ -311,7 +311,7 @@ async def test_a_trial_charges_at_its_end(world: World, wallet: Wallet) -> None:
 async def test_ten_years(world: World, interval: BillingInterval, periods: int) -> None:
     terms = await holder(world, AUSTIN.good, interval=interval)
     handle, _ = await world.open(terms)
-    await world.env.sleep(timedelta(days=3645))
+    await world.sleep(timedelta(days=3645))
     paid = await invoices_of(world, terms)
     assert {i.status for i in paid} == {"paid"}
     assert len(paid) == periods
@@ -324,12 +324,12 @@ async def test_ten_years(world: World, interval: BillingInterval, periods: int) 
 async def test_the_app_hears_of_a_charge_a_week_before(world: World) -> None:
     terms = await holder(world, AUSTIN.good)
     handle, _ = await world.open(terms)
-    await world.env.sleep(25 * DAY)
+    await world.sleep(25 * DAY)
     assert await told_by_the_clock(world, terms) == ["invoice.upcoming"]
     assert await told_by_the_clock(world, terms) == ["invoice.upcoming"], "told once"
-    await world.env.sleep(10 * DAY)
+    await world.sleep(10 * DAY)
     await handle.execute_update(SubscriptionWorkflow.cancel, Cancel(actor="test"))
-    await world.env.sleep(20 * DAY)
+    await world.sleep(20 * DAY)
     assert await told_by_the_clock(world, terms) == ["invoice.upcoming"], (
         "nothing is charged any more"
     )
@@ -353,10 +353,10 @@ async def test_a_card_kept_at_a_provider_that_is_down_is_typed_again_on_the_stan
     [invoice] = await invoices_of(world, terms)
     await world.sandbox.state.stripe.pay(invoice.provider_invoice_id, None)
     world.core.faults.clear()
-    await world.env.sleep(DAY)
+    await world.sleep(DAY)
     row = await world.subscription(terms.subscription_id)
     assert (row.status, row.provider) == ("active", "stripe")
-    await world.env.sleep(65 * DAY)
+    await world.sleep(65 * DAY)
     assert [i.status for i in await invoices_of(world, terms)] == ["paid"] * 3
     await check_invariants(world)
     await handle.execute_update(SubscriptionWorkflow.cancel, Cancel(actor="test", immediately=True))

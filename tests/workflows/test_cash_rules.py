@@ -120,7 +120,7 @@ async def test_two_transfers_are_told_of_in_one_breath(world: World) -> None:
     payment = world.client.get_workflow_handle(payment_workflow_id(attempt.id))
     await payment.signal("provider_events", batch)
     await payment.result()
-    await world.env.sleep(HOUR)
+    await world.sleep(HOUR)
     parts = [one.applied_minor for one in await captures_of(world, subscription_id)]
     assert sorted(parts) == [0, 19900]
     await check_invariants(world)
@@ -131,7 +131,7 @@ async def test_a_voucher_that_is_paid_twice(world: World, action: SpareMoneyActi
     terms, _, reference = await opened(world, Instrument.OXXO, spare_money=action)
     await pay(world, reference)
     await pay(world, reference)
-    await world.env.sleep(3 * DAY + HOUR)
+    await world.sleep(3 * DAY + HOUR)
     assert [i.status for i in await invoices_of(world, terms)] == ["paid"]
     parts = [one.applied_minor for one in await captures_of(world, terms.subscription_id)]
     assert sorted(parts) == [0, 19900]
@@ -155,7 +155,7 @@ async def test_held_money_becomes_credit_by_command_once(world: World) -> None:
     terms, handle, reference = await opened(world, Instrument.OXXO)
     await pay(world, reference)
     await pay(world, reference)
-    await world.env.sleep(3 * DAY + HOUR)
+    await world.sleep(3 * DAY + HOUR)
     [spare] = [
         one for one in await captures_of(world, terms.subscription_id) if not one.applied_minor
     ]
@@ -186,12 +186,12 @@ async def test_held_money_becomes_credit_by_command_once(world: World) -> None:
 @plays(MoneyCase.AFTER_REISSUE)
 async def test_old_voucher_and_new_one_are_both_paid(world: World) -> None:
     terms, _, old = await opened(world, Instrument.OXXO)
-    await world.env.sleep(3 * DAY + HOUR)
+    await world.sleep(3 * DAY + HOUR)
     [new] = live_references(world)
     await pay(world, old)
     await pay(world, new)
     await follow_to_subscription(world, terms, "order.paid")
-    await world.env.sleep(DAY)
+    await world.sleep(DAY)
     assert [i.status for i in await invoices_of(world, terms)] == ["paid"]
     parts = [one.applied_minor for one in await captures_of(world, terms.subscription_id)]
     assert sorted(parts) == [0, 19900]
@@ -203,10 +203,10 @@ async def test_old_voucher_and_new_one_are_both_paid(world: World) -> None:
 async def test_a_voucher_that_is_paid_after_it_ran_out(world: World) -> None:
     """The invoice is still open, and the slip that replaced it must not be paid any more."""
     terms, _, old = await opened(world, Instrument.OXXO)
-    await world.env.sleep(3 * DAY + HOUR)
+    await world.sleep(3 * DAY + HOUR)
     await pay(world, old)
     await follow_to_subscription(world, terms, "order.paid")
-    await world.env.sleep(HOUR)
+    await world.sleep(HOUR)
     assert live_references(world) == []
     assert [i.status for i in await invoices_of(world, terms)] == ["paid"]
     attempts = {a.outcome: a.reason for a in await attempts_of(world, terms)}
@@ -228,7 +228,7 @@ async def test_conekta_sends_a_transfer_of_another_amount_back(world: World) -> 
     assert returned["status"] == "returned"
     assert live_references(world) == [clabe]
     await pay(world, clabe)
-    await world.env.sleep(3 * DAY + HOUR)
+    await world.sleep(3 * DAY + HOUR)
     assert [i.status for i in await invoices_of(world, terms)] == ["paid"]
     await check_invariants(world)
 
@@ -239,7 +239,7 @@ async def test_stripe_takes_its_due_of_a_transfer_of_too_much(world: World) -> N
     await world.open(terms)
     [clabe] = live_references(world)
     await world.sandbox.state.stripe.pay(clabe, 25001)
-    await world.env.sleep(3 * DAY + HOUR)
+    await world.sleep(3 * DAY + HOUR)
     [invoice] = await invoices_of(world, terms)
     assert (invoice.status, invoice.amount_paid_minor) == ("paid", 19900)
     captures = await captures_of(world, terms.subscription_id)

@@ -74,7 +74,7 @@ async def tell_subscription(world: World, terms: SubscriptionTerms, type_: str) 
     events = told(world, "conekta", type_, subscription_id=terms.subscription_id).events[-1:]
     handle = world.client.get_workflow_handle(f"subscription/{terms.subscription_id}")
     await handle.signal("provider_events", ProviderEvents(events=events))
-    await world.env.sleep(HOUR)
+    await world.sleep(HOUR)
 
 
 async def signal(world: World, workflow_id: str, payment_id: str | None, **more: Any) -> None:
@@ -126,7 +126,7 @@ async def object_of(world: World, terms: SubscriptionTerms) -> str:
 )
 async def test_money_that_comes_as_it_should_and_goes_back(world: World) -> None:
     in_time, in_grace, said_expired, foreign = [(await opened(world))[0] for _ in range(4)]
-    await world.env.sleep(DAY)
+    await world.sleep(DAY)
     first = slip_of(world, in_time)
     await pay(world, first)
     [attempt] = await attempts_of(world, in_time)
@@ -135,13 +135,13 @@ async def test_money_that_comes_as_it_should_and_goes_back(world: World) -> None
     workflow_id, expired = await snapshot_of(world, said_expired, PaymentStatus.EXPIRED)
     payment_id = expired.provider_payment_id
     await signal(world, workflow_id, payment_id, kind=EventKind.PAYMENT, payment=expired)
-    await world.env.sleep(MINUTE)
+    await world.sleep(MINUTE)
     for terms in (in_time, said_expired):
         assert [i.status for i in await invoices_of(world, terms)] == ["paid"]
 
-    await world.env.sleep(2 * DAY - HOUR)
+    await world.sleep(2 * DAY - HOUR)
     await pay(world, slip_of(world, in_grace))
-    await world.env.sleep(2 * HOUR)
+    await world.sleep(2 * HOUR)
     for terms in (in_time, in_grace, said_expired):
         assert [a.outcome for a in await attempts_of(world, terms)] == ["succeeded"], "one slip"
         assert [i.amount_paid_minor for i in await invoices_of(world, terms)] == [FULL]
@@ -181,7 +181,7 @@ async def told_of_dollars(world: World, terms: SubscriptionTerms) -> None:
         kind=EventKind.PAYMENT,
         payment=said,
     )
-    await world.env.sleep(MINUTE)
+    await world.sleep(MINUTE)
     [capture] = await captures_of(world, terms.subscription_id)
     assert (capture.amount_minor, capture.applied_minor, capture.currency) == (1000, 0, "USD")
     assert await unapplied_of(world, terms) == [("other_currency", "hold", 1000)]
@@ -192,15 +192,15 @@ async def told_of_dollars(world: World, terms: SubscriptionTerms) -> None:
 async def test_money_for_an_invoice_that_is_void(world: World) -> None:
     world.payer.after = HOUR
     (paused, pausing), (changed, changing) = [await opened(world) for _ in range(2)]
-    await world.env.sleep(3 * DAY + HOUR)
+    await world.sleep(3 * DAY + HOUR)
     world.payer.after = None
     await change(world, changing, offer(changed, 39900))
     for_change = slip_of(world, changed)
     await change(world, changing, changed.offer)  # Taken back: the slip is voided.
-    await world.env.sleep(25 * DAY)
+    await world.sleep(25 * DAY)
     renewal = slip_of(world, paused)
     await pausing.execute_update(SubscriptionWorkflow.pause, Pause(actor="test"))
-    await world.env.sleep(HOUR)
+    await world.sleep(HOUR)
     for terms, reference, case, status in (
         (paused, renewal, "while_paused", "paused"),
         (changed, for_change, "after_void", "active"),
@@ -228,7 +228,7 @@ async def test_a_slip_for_all_of_it_is_paid_after_a_part_had_come(world: World) 
         received_at=await world.env.get_current_time(),
     )
     await handle.execute_update(SubscriptionWorkflow.mark_paid, deposit)
-    await world.env.sleep(HOUR)
+    await world.sleep(HOUR)
     assert slip_of(world, terms) != slip, "the rest has a slip of its own"
     await pay(world, slip)
     await tell_subscription(world, terms, "order.paid")
@@ -257,12 +257,12 @@ async def test_a_transfer_of_too_little_at_stripe_is_never_out_of_sight(world: W
     (goes_on, _), (given_up, _), (canceled, canceling) = subscriptions
     cancel = Cancel(actor="test", immediately=True)
     await canceling.execute_update(SubscriptionWorkflow.cancel, cancel)
-    await world.env.sleep(3 * DAY + HOUR)
+    await world.sleep(3 * DAY + HOUR)
 
     [invoice] = await invoices_of(world, goes_on)
     assert (invoice.status, invoice.amount_paid_minor) == ("pending", 5000)
     await transfer(world, slip_of(world, goes_on))
-    await world.env.sleep(3 * DAY + HOUR)
+    await world.sleep(3 * DAY + HOUR)
     [invoice] = await invoices_of(world, goes_on)
     assert (invoice.status, invoice.amount_paid_minor) == ("paid", FULL)
     assert sorted(c.amount_minor for c in await captures_of(world, goes_on.subscription_id)) == [

@@ -43,7 +43,7 @@ async def opening_in_doubt(world: World, terms: SubscriptionTerms) -> AsyncItera
     yield world.client.get_workflow_handle_for(SubscriptionWorkflow.run, workflow_id)
     world.core.faults.clear()
     await opening
-    await world.env.sleep(HOUR)
+    await world.sleep(HOUR)
 
 
 async def test_who_cancels_for_the_periods_end_keeps_what_is_being_paid(world: World) -> None:
@@ -54,7 +54,7 @@ async def test_who_cancels_for_the_periods_end_keeps_what_is_being_paid(world: W
         assert (said.status, said.settled) == ("incomplete", False)
     row = await world.subscription(terms.subscription_id)
     assert (row.status, row.cancel_at_period_end) == ("active", True)
-    await world.env.sleep(35 * DAY)
+    await world.sleep(35 * DAY)
     assert (await world.subscription(terms.subscription_id)).status == "canceled"
     assert len(world.core.charges) == 1
     await check_invariants(world)
@@ -91,7 +91,7 @@ async def test_of_two_retries_at_once_one_is_refused(databases: TestDatabases) -
     async with open_world(databases, interceptors=[once]) as world:
         terms = await holder(world, AUSTIN.refused)
         handle, _ = await world.open(terms)
-        await world.env.sleep(HOUR)
+        await world.sleep(HOUR)
         cards = [await world.store_card(terms.organization_id, AUSTIN.good) for _ in range(2)]
         accepted: list[WorkflowUpdateHandle[Any]] = []
 
@@ -108,7 +108,7 @@ async def test_of_two_retries_at_once_one_is_refused(databases: TestDatabases) -
 
         once.do(both)
         await handle.signal("provider_events", told(world, "stripe", "invoice.payment_failed"))
-        await world.env.sleep(HOUR)
+        await world.sleep(HOUR)
         ends = await asyncio.gather(*(one.result() for one in accepted), return_exceptions=True)
 
         assert [isinstance(end, WorkflowUpdateFailedError) for end in ends] == [False, True]

@@ -19,7 +19,7 @@ async def test_no_command_is_carried_out_twice(world: World) -> None:
     handle, _ = await world.open(terms)
     cancel = Cancel(actor="test")
     first = await handle.execute_update(SubscriptionWorkflow.cancel, cancel, id="cancel/key-1")
-    await world.env.sleep(HOUR)
+    await world.sleep(HOUR)
     before = await world.subscription(terms.subscription_id)
     again = await handle.execute_update(SubscriptionWorkflow.cancel, cancel, id="cancel/key-1")
     assert again == first
@@ -31,15 +31,15 @@ async def test_no_command_is_carried_out_twice(world: World) -> None:
 async def test_a_declined_retry_is_not_charged_again(world: World) -> None:
     terms = await holder(world, AUSTIN.refused)
     handle, _ = await world.open(terms)
-    await world.env.sleep(HOUR)
+    await world.sleep(HOUR)
     tried = len(await attempts_of(world, terms))
     retry = RetryPayment(actor="test")
     first = await handle.execute_update(SubscriptionWorkflow.retry_payment, retry, id="retry/key-1")
-    await world.env.sleep(HOUR)
+    await world.sleep(HOUR)
     assert len(await attempts_of(world, terms)) == tried + 1
     again = await handle.execute_update(SubscriptionWorkflow.retry_payment, retry, id="retry/key-1")
     assert again == first
-    await world.env.sleep(HOUR)
+    await world.sleep(HOUR)
     assert len(await attempts_of(world, terms)) == tried + 1
     await check_invariants(world)
 
@@ -49,7 +49,7 @@ async def test_answers_are_forgotten_after_a_day(world: World) -> None:
     handle, _ = await world.open(terms)
     await handle.execute_update(SubscriptionWorkflow.cancel, Cancel(actor="test"), id="cancel/1")
     assert [one.update_id for one in (await handle.query(SubscriptionWorkflow.state)).answers]
-    await world.env.sleep(2 * DAY)
+    await world.sleep(2 * DAY)
     with pytest.raises(WorkflowUpdateFailedError) as refused:
         await handle.execute_update(
             SubscriptionWorkflow.cancel, Cancel(actor="test"), id="cancel/1"

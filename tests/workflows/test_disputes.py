@@ -107,7 +107,7 @@ async def test_a_dispute_after_the_end_is_recorded(world: World, wallet: Wallet)
     terms, handle, charge_id = await paid(world, wallet)
     cancel = Cancel(actor="test", immediately=True)
     await handle.execute_update(SubscriptionWorkflow.cancel, cancel)
-    await world.env.sleep(30 * DAY)
+    await world.sleep(30 * DAY)
     await simulator(world, wallet).dispute(charge_id, "lost")
     await hear_disputes(world)
     [dispute] = await disputes(world)
@@ -123,7 +123,7 @@ async def test_a_dispute_of_a_purchase_is_recorded(world: World) -> None:
     handle, _ = await buy(world, terms)
     _, at_stripe = await tries_of(world, terms)
     await pay_page(world, at_stripe)
-    await world.env.sleep(4 * DAY)
+    await world.sleep(4 * DAY)
     await handle.result()
     [charge] = [c for c in world.core.charges if c["status"] == "paid"]
     await simulator(world, AUSTIN).dispute(charge["id"], "lost")
@@ -178,5 +178,5 @@ async def accept(world: World, dispute: Dispute) -> DisputeNews:
             id=dispute_workflow_id(new_id()),
             task_queue="abono",
         )
-    await world.env.sleep(SUBSCRIPTION_HEARS)
+    await world.sleep(SUBSCRIPTION_HEARS)
     return news

@@ -47,9 +47,9 @@ async def missed(
     """A subscription whose card is refused from its second period on."""
     terms = await holder(world, wallet.good, wallet, policy=policy)
     handle, _ = await world.open(terms)
-    await world.env.sleep(25 * DAY)
+    await world.sleep(25 * DAY)
     turn_cards_into(world, card)
-    await world.env.sleep(7 * DAY)
+    await world.sleep(7 * DAY)
     return terms, handle
 
 
@@ -63,7 +63,7 @@ async def retry(world: World, terms: SubscriptionTerms, handle: Any, card: str |
 @pytest.mark.parametrize("on_unpaid", OnUnpaid)
 async def test_a_card_that_is_never_good_again(world: World, on_unpaid: OnUnpaid) -> None:
     terms, _ = await missed(world, kept(on_unpaid))
-    await world.env.sleep(8 * DAY)
+    await world.sleep(8 * DAY)
     row = await world.subscription(terms.subscription_id)
     ends = {"cancel": "expired", "pause": "paused", "keep_past_due": "past_due"}
     assert row.status == ends[on_unpaid]
@@ -88,10 +88,10 @@ async def test_what_is_paused_unpaid_is_not_billed_by_its_provider(
 ) -> None:
     """Months later another card pays once, for the period in which it pays."""
     terms, handle = await missed(world, kept(OnUnpaid.PAUSE), wallet=wallet)
-    await world.env.sleep(8 * DAY)
+    await world.sleep(8 * DAY)
     assert (await world.subscription(terms.subscription_id)).status == "paused"
     tries, before = list(world.core.charges), await invoices_of(world, terms)
-    await world.env.sleep(100 * DAY)
+    await world.sleep(100 * DAY)
     assert world.core.charges == tries, "nobody is asked for money"
     better = await world.store_card(terms.organization_id, wallet.good, wallet.provider)
     command = RetryPayment(actor="test", payment_method_id=better)
@@ -105,7 +105,7 @@ async def test_what_is_paused_unpaid_is_not_billed_by_its_provider(
     assert row.current_period_start <= now < row.current_period_end
     assert row.access_until == row.current_period_end
     await check_invariants(world)
-    await world.env.sleep(32 * DAY)
+    await world.sleep(32 * DAY)
     assert [i.status for i in await invoices_of(world, terms)] == ["paid"] * 3, "and it goes on"
     assert (await world.subscription(terms.subscription_id)).status == "active"
     await check_invariants(world)
@@ -113,7 +113,7 @@ async def test_what_is_paused_unpaid_is_not_billed_by_its_provider(
 
 async def test_another_card_brings_back_what_was_kept_past_due(world: World) -> None:
     terms, handle = await missed(world, kept(OnUnpaid.KEEP_PAST_DUE))
-    await world.env.sleep(8 * DAY)
+    await world.sleep(8 * DAY)
     assert await retry(world, terms, handle, AUSTIN.good) == "active"
     row = await world.subscription(terms.subscription_id)
     assert (row.collection, row.access_until) == (None, row.current_period_end)
@@ -127,7 +127,7 @@ async def test_a_hard_decline_is_not_retried_until_the_customer_acts(world: Worl
     assert row.collection is not None
     assert row.collection["last_decline"]["class"] == "hard"
     assert (row.collection["attempts_left"], row.collection["next_attempt_at"]) == (0, None)
-    await world.env.sleep(6 * DAY)
+    await world.sleep(6 * DAY)
     assert [a.outcome for a in await attempts_of(world, terms)] == ["succeeded", "declined"]
     assert await retry(world, terms, handle, AUSTIN.good) == "active"
     await check_invariants(world)
@@ -135,14 +135,14 @@ async def test_a_hard_decline_is_not_retried_until_the_customer_acts(world: Worl
 
 async def test_another_card_begins_the_schedule_anew(world: World) -> None:
     terms, handle = await missed(world, SHORT)
-    await world.env.sleep(2 * DAY)
+    await world.sleep(2 * DAY)
     assert await retry(world, terms, handle, BROKE) == "past_due"
     row = await world.subscription(terms.subscription_id)
     assert row.collection is not None
     assert row.collection["attempts_left"] == 2
-    await world.env.sleep(4 * DAY)
+    await world.sleep(4 * DAY)
     assert (await world.subscription(terms.subscription_id)).status == "past_due"
-    await world.env.sleep(3 * DAY)
+    await world.sleep(3 * DAY)
     assert (await world.subscription(terms.subscription_id)).status == "expired"
     await check_invariants(world)
 
@@ -160,7 +160,7 @@ async def test_nobody_asks_more_often_than_the_networks_allow(world: World) -> N
 async def test_a_payment_by_another_way_is_found_without_its_webhook(world: World) -> None:
     terms, _ = await missed(world, BillingPolicy(), STOLEN)
     await renew(world, terms, "paid")
-    await world.env.sleep(DAY + HOUR)
+    await world.sleep(DAY + HOUR)
     row = await world.subscription(terms.subscription_id)
     assert row.status == "active"
     await check_invariants(world)
@@ -168,9 +168,9 @@ async def test_a_payment_by_another_way_is_found_without_its_webhook(world: Worl
 
 async def test_a_payment_in_the_last_hours_is_not_ended_unseen(world: World) -> None:
     terms, _ = await missed(world, SHORT)
-    await world.env.sleep(3 * DAY - 2 * HOUR)
+    await world.sleep(3 * DAY - 2 * HOUR)
     await renew(world, terms, "paid")
-    await world.env.sleep(5 * DAY)
+    await world.sleep(5 * DAY)
     assert (await world.subscription(terms.subscription_id)).status == "active"
     await check_invariants(world)
 
@@ -181,9 +181,9 @@ async def test_vouchers_that_nobody_pays(world: World, on_unpaid: OnUnpaid) -> N
     policy = kept(on_unpaid).model_copy(update={"vouchers_max": 2})
     terms = await world.terms(Instrument.OXXO, policy=policy)
     handle, _ = await world.open(terms)
-    await world.env.sleep(20 * DAY)
+    await world.sleep(20 * DAY)
     world.payer.after = None
-    await world.env.sleep(30 * DAY)
+    await world.sleep(30 * DAY)
     row = await world.subscription(terms.subscription_id)
     ends = {"cancel": "expired", "pause": "paused", "keep_past_due": "past_due"}
     assert row.status == ends[on_unpaid]
@@ -192,10 +192,10 @@ async def test_vouchers_that_nobody_pays(world: World, on_unpaid: OnUnpaid) -> N
     await check_invariants(world)
     if on_unpaid is OnUnpaid.CANCEL:
         return
-    await world.env.sleep(30 * DAY)
+    await world.sleep(30 * DAY)
     world.payer.after = HOUR
     await retry(world, terms, handle, None)
-    await world.env.sleep(4 * DAY)
+    await world.sleep(4 * DAY)
     row = await world.subscription(terms.subscription_id)
     paid = await invoices_of(world, terms)
     if on_unpaid is OnUnpaid.PAUSE:

@@ -40,7 +40,7 @@ async def test_a_card_that_is_good_at_once_is_written_once(databases: TestDataba
         assert noted.types == ["choose_route", "open_provider_subscription", "record"]
         row = await world.subscription(terms.subscription_id)
         assert (row.status, row.version) == ("active", 1)
-        await world.env.sleep(HOUR)
+        await world.sleep(HOUR)
         waiting, opening = await all_runs(world.client, row.workflow_id)
         assert shown_status(waiting) == "active"
         assert UPSERT not in {event.event_type for event in opening.events}
@@ -65,9 +65,9 @@ async def test_a_status_is_shown_while_its_run_goes_on(world: World) -> None:
     world.payer.after = HOUR
     terms = await world.terms(Instrument.OXXO)
     await world.open(terms)
-    await world.env.sleep(20 * DAY)
+    await world.sleep(20 * DAY)
     world.payer.after = None
-    await world.env.sleep(13 * DAY)
+    await world.sleep(13 * DAY)
     row = await world.subscription(terms.subscription_id)
     assert row.status == "past_due"
     assert shown_status((await all_runs(world.client, row.workflow_id))[0]) == "past_due"

@@ -68,7 +68,7 @@ def schedules(world: World) -> list[dict[str, Any]]:
 
 async def test_the_preview_is_the_invoice(world: World) -> None:
     terms, handle, wanted = await monthly(world)
-    await world.env.sleep(12 * DAY)
+    await world.sleep(12 * DAY)
     before = await world.subscription(terms.subscription_id)
     decided, _ = await change(world, handle, wanted, NEXT_PERIOD)
     assert decided.amount_due_minor == 0
@@ -78,7 +78,7 @@ async def test_the_preview_is_the_invoice(world: World) -> None:
     assert (row.billing_interval, row.amount_minor) == ("monthly", MONTHLY_MINOR)
     assert row.pending_change is not None
 
-    await world.env.sleep(25 * DAY)
+    await world.sleep(25 * DAY)
     row = await world.subscription(terms.subscription_id)
     assert (row.billing_interval, row.amount_minor) == ("yearly", YEARLY_MINOR)
     assert (row.status, row.pending_change) == ("active", None)
@@ -91,9 +91,9 @@ async def test_the_preview_is_the_invoice(world: World) -> None:
     )  # fmt: skip
     assert await told(world, terms) == ["subscription.change_scheduled", "subscription.changed"]
 
-    await world.env.sleep(330 * DAY)
+    await world.sleep(330 * DAY)
     assert len(taken(world, terms)) == 2
-    await world.env.sleep(40 * DAY)
+    await world.sleep(40 * DAY)
     assert taken(world, terms) == [MONTHLY_MINOR, YEARLY_MINOR, YEARLY_MINOR]
     await check_invariants(world)
 
@@ -101,7 +101,7 @@ async def test_the_preview_is_the_invoice(world: World) -> None:
 async def test_what_becomes_of_a_change_that_waits(world: World) -> None:
     """Many customers in one month, each of another mind; all of them wanted the year at first."""
     opened = [await monthly(world) for _ in range(9)]
-    await world.env.sleep(5 * DAY)
+    await world.sleep(5 * DAY)
     for _, handle, wanted in opened:
         await change(world, handle, wanted, NEXT_PERIOD)
     back, ended, undone, gone, dearer, sooner, declined, paused, dropped = opened
@@ -132,7 +132,7 @@ async def test_what_becomes_of_a_change_that_waits(world: World) -> None:
     terms, handle, _ = dropped
     await release_there(world, terms)
 
-    await world.env.sleep(40 * DAY)
+    await world.sleep(40 * DAY)
     assert [taken(world, terms) for terms, _, _ in opened] == [
         [1900, 1900],  # taken back
         [1900],  # ended with its period
@@ -180,7 +180,7 @@ async def test_a_lost_answer_changes_nothing(world: World) -> None:
     terms, handle, _ = back
     await world.while_time_passes(change(world, handle, terms.offer))
     assert not world.core.faults.active, "every answer was lost that was to be"
-    await world.env.sleep(40 * DAY)
+    await world.sleep(40 * DAY)
     assert [taken(world, terms) for terms, _, _ in (kept, back)] == [[1900, 19000], [1900, 1900]]
     assert [one["status"] for one in schedules(world)] == ["active", "released"]
     await check_invariants(world)

@@ -71,13 +71,13 @@ async def test_of_a_failure_that_was_paid_since_the_provider_is_asked_nothing(
         await renew(world, terms, "paid")
         [paid] = told(world, "stripe", "invoice.paid").events[-1:]
         await handle.signal("provider_events", ProviderEvents(events=[paid]))
-        await world.env.sleep(HOUR)
+        await world.sleep(HOUR)
         late = before_it_was_paid(paid)
         await world.add(inbox_row(late, await world.env.get_current_time()))
         noted.types.clear()
 
         await handle.signal("provider_events", ProviderEvents(events=[late]))
-        await world.env.sleep(HOUR)
+        await world.sleep(HOUR)
 
         assert await world.all(select(WebhookEvent.disposition)) == ["stale"]
         assert noted.types == ["record"]

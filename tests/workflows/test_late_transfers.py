@@ -45,7 +45,7 @@ async def canceled(world: World, **policy: SpareMoneyAction) -> tuple[Subscripti
     clabe = slip_of(world, terms)
     cancel = Cancel(actor="test", immediately=True)
     await handle.execute_update(SubscriptionWorkflow.cancel, cancel)
-    await world.env.sleep(HOUR)
+    await world.sleep(HOUR)
     return terms, clabe
 
 
@@ -62,7 +62,7 @@ async def hear(world: World) -> None:
         sessions=world.sessions, temporal=world.client, providers=world.providers, pepper=""
     )
     await Dispatcher(context).run_once()
-    await world.env.sleep(HOUR)
+    await world.sleep(HOUR)
 
 
 async def captured(world: World, terms: SubscriptionTerms) -> list[int]:
@@ -78,7 +78,7 @@ async def test_money_that_no_slip_waits_for_is_in_sight_once(world: World) -> No
     lives, _ = await opened(world, Instrument.SPEI, force_provider=ProviderName.STRIPE)
     to_lives = slip_of(world, lives)
     await transfer(world, to_lives)
-    await world.env.sleep(3 * DAY + HOUR)
+    await world.sleep(3 * DAY + HOUR)
     [invoice] = await invoices_of(world, lives)
     assert invoice.status == "paid"
 

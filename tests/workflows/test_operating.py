@@ -93,7 +93,7 @@ async def test_a_slip_is_replaced_and_the_old_one_is_dead(world: World) -> None:
     assert await who_and_why(world, terms, "operator.reissue") == [tuple(WHO.values())] * 3
 
     await pay(world)
-    await world.env.sleep(29 * DAY)
+    await world.sleep(29 * DAY)
     [renewal] = live_references(world)
     result = await handle.execute_update(
         SubscriptionWorkflow.reissue_voucher, ReissueVoucher(**WHO)
@@ -131,7 +131,7 @@ async def test_a_deposit_pays_the_invoice_and_voids_the_slip(world: World) -> No
 
     part = await handle.execute_update(mark, deposit(9900))
     assert part.status == "incomplete"
-    await world.env.sleep(HOUR)
+    await world.sleep(HOUR)
     assert (await attempts_of(world, terms))[-1].amount_minor == 10000, "a slip for the rest"
     await check_invariants(world)
     assert "booked already" in await refusal(handle.execute_update(mark, deposit(9900)))
@@ -151,7 +151,7 @@ async def test_a_deposit_pays_the_invoice_and_voids_the_slip(world: World) -> No
     assert "no open invoice" in await refusal(handle.execute_update(mark, deposit()))
 
     world.payer.after = HOUR
-    await world.env.sleep(35 * DAY)
+    await world.sleep(35 * DAY)
     assert [i.status for i in await invoices_of(world, terms)] == ["paid", "paid"]
     await check_invariants(world)
 
@@ -204,7 +204,7 @@ async def test_nobody_has_to_wait_for_the_next_try(world: World) -> None:
     handle, _ = await world.open(terms)
     assert live_references(world) == []
     world.core.faults.clear()
-    await world.env.sleep(20 * HOUR)  # The circuits let a probe through again.
+    await world.sleep(20 * HOUR)  # The circuits let a probe through again.
     retry = SubscriptionWorkflow.retry_now
     if not live_references(world):
         await handle.execute_update(retry, RetryNow(**WHO))
@@ -253,7 +253,7 @@ async def lost(
     terms = await world.terms(Instrument.OXXO)
     opening = asyncio.create_task(world.open(terms))
     await eventually(lambda: attempts_of(world, terms))
-    await world.env.sleep(HOUR)
+    await world.sleep(HOUR)
     [attempt] = await attempts_of(world, terms)
     assert attempt.outcome == OutcomeClass.UNKNOWN
     resolving: WorkflowHandle[ResolveAttemptWorkflow, Any] = world.client.get_workflow_handle(

@@ -24,7 +24,7 @@ async def test_both_wait_for_the_periods_end_in_whatever_order(world: World) -> 
     voucher = await world.terms(Instrument.OXXO)
     cards = [await holder(world, AUSTIN.good) for _ in range(2)]
     opened = [(terms, (await world.open(terms))[0]) for terms in (voucher, *cards)]
-    await world.env.sleep(4 * DAY)
+    await world.sleep(4 * DAY)
     for number, (terms, handle) in enumerate(opened):
         if number % 2:
             await handle.execute_update(SubscriptionWorkflow.pause, PAUSE)
@@ -37,7 +37,7 @@ async def test_both_wait_for_the_periods_end_in_whatever_order(world: World) -> 
         assert row.pending_change["change"]["amount_minor"] == 2900
         assert row.status == "active"
 
-    await world.env.sleep(60 * DAY)
+    await world.sleep(60 * DAY)
     for terms, _ in opened:
         row = await world.subscription(terms.subscription_id)
         assert (row.status, row.amount_minor, row.pending_change) == ("paused", 2900, None)
@@ -45,7 +45,7 @@ async def test_both_wait_for_the_periods_end_in_whatever_order(world: World) -> 
 
     for _, handle in opened:
         await handle.execute_update(SubscriptionWorkflow.resume, Resume(actor="test"))
-    await world.env.sleep(4 * DAY)
+    await world.sleep(4 * DAY)
     for terms, _ in opened:
         assert (await world.subscription(terms.subscription_id)).status == "active"
         assert [i.amount_minor for i in await invoices_of(world, terms)][1:] == [2900]

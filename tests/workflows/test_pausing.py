@@ -42,7 +42,7 @@ async def told(world: World, terms: SubscriptionTerms) -> list[str]:
 
 async def opened(world: World, terms: SubscriptionTerms) -> Any:
     handle, _ = await world.open(terms)
-    await world.env.sleep(3 * DAY + HOUR)  # A slip is looked at when its time is over.
+    await world.sleep(3 * DAY + HOUR)  # A slip is looked at when its time is over.
     return handle
 
 
@@ -61,13 +61,13 @@ async def test_a_voucher_that_is_out_is_voided_and_a_new_period_begins_at_resume
     terms = await world.terms(Instrument.OXXO)
     handle = await opened(world, terms)
     world.payer.after = None
-    await world.env.sleep(26 * DAY)
+    await world.sleep(26 * DAY)
     assert len(live_references(world)) == 1, "the slip for the coming period"
     end = (await world.subscription(terms.subscription_id)).current_period_end
 
     assert await paused(world, handle) == "paused"
     assert await paused(world, handle) == "paused", "again is fine"
-    await world.env.sleep(HOUR)
+    await world.sleep(HOUR)
     row = await world.subscription(terms.subscription_id)
     assert (row.status, row.access_until) == ("paused", end)
     assert row.paused_at is not None
@@ -75,17 +75,17 @@ async def test_a_voucher_that_is_out_is_voided_and_a_new_period_begins_at_resume
     assert [i.status for i in await invoices_of(world, terms)] == ["paid", "void"]
     await check_invariants(world)
 
-    await world.env.sleep(90 * DAY)
+    await world.sleep(90 * DAY)
     assert len(await invoices_of(world, terms)) == 2, "nothing is invoiced while it is paused"
     assert await resumed(handle) == "past_due", "nobody has paid the new period yet"
     assert len(live_references(world)) == 1
     world.payer.after = HOUR
-    await world.env.sleep(3 * DAY + HOUR)
+    await world.sleep(3 * DAY + HOUR)
     row = await world.subscription(terms.subscription_id)
     new = (await invoices_of(world, terms))[-1]
     assert (row.status, new.status, row.paused_at) == ("active", "paid", None)
     assert (row.current_period_start, row.current_period_end) == (new.period_start, new.period_end)
-    await world.env.sleep(31 * DAY)
+    await world.sleep(31 * DAY)
     last = (await invoices_of(world, terms))[-1]
     assert last.period_start == new.period_end, "the new anchor is kept"
     events = await told(world, terms)
@@ -99,9 +99,9 @@ async def test_a_pause_within_the_paid_period_changes_nothing(world: World) -> N
     handle = await opened(world, terms)
     before = await world.subscription(terms.subscription_id)
     await paused(world, handle)
-    await world.env.sleep(5 * DAY)
+    await world.sleep(5 * DAY)
     assert await resumed(handle) == "active"
-    await world.env.sleep(30 * DAY)
+    await world.sleep(30 * DAY)
     periods = [(i.period_start, i.period_end) for i in await invoices_of(world, terms)]
     assert periods[0] == (before.current_period_start, before.current_period_end)
     assert periods[1][0] == before.current_period_end, "same anchor, same period's end"
@@ -115,7 +115,7 @@ async def test_cards_are_not_charged_for_months_and_then_once_from_now_on(
     handle = await opened(world, terms)
     end = (await world.subscription(terms.subscription_id)).current_period_end
     assert await paused(world, handle) == "paused"
-    await world.env.sleep(100 * DAY)
+    await world.sleep(100 * DAY)
     row = await world.subscription(terms.subscription_id)
     assert (row.status, row.access_until, len(world.core.charges)) == ("paused", end, 1)
 
@@ -128,7 +128,7 @@ async def test_cards_are_not_charged_for_months_and_then_once_from_now_on(
     assert end is not None
     assert row.current_period_start > end + 60 * DAY
     assert "subscription.past_due" not in await told(world, terms)
-    await world.env.sleep(33 * DAY)
+    await world.sleep(33 * DAY)
     assert len(await invoices_of(world, terms)) == 3, "and it renews by its new anchor"
     await check_invariants(world)
 
@@ -143,12 +143,12 @@ async def test_a_scheduled_pause_begins_and_ends_by_itself(world: World, wallet:
     row = await world.subscription(terms.subscription_id)
     assert row.pending_change == {"type": "pause", "at": end.isoformat()}
     assert (row.next_step, row.next_step_at) == ("pause", end)
-    await world.env.sleep(35 * DAY)
+    await world.sleep(35 * DAY)
     row = await world.subscription(terms.subscription_id)
     assert (row.status, row.pending_change, len(world.core.charges)) == ("paused", None, 1)
     assert (row.next_step, row.resume_at) == ("check_provider", end + 40 * DAY)
     await check_invariants(world)
-    await world.env.sleep(40 * DAY)
+    await world.sleep(40 * DAY)
     assert (await world.subscription(terms.subscription_id)).status == "active"
     assert len(world.core.charges) == 2
     await check_invariants(world)
@@ -160,7 +160,7 @@ async def test_a_scheduled_pause_is_taken_back(world: World, wallet: Wallet) -> 
     await paused(world, handle, Pause(actor="test", at=PauseAt.PERIOD_END))
     assert await resumed(handle) == "active"
     assert (await world.subscription(terms.subscription_id)).pending_change is None
-    await world.env.sleep(31 * DAY)
+    await world.sleep(31 * DAY)
     assert len(await invoices_of(world, terms)) == 2
     await check_invariants(world)
 
@@ -171,12 +171,12 @@ async def test_a_card_that_is_refused_at_resume_is_past_due_and_retried(
     terms = await holder(world, wallet.good, wallet)
     handle = await opened(world, terms)
     await paused(world, handle)
-    await world.env.sleep(60 * DAY)
+    await world.sleep(60 * DAY)
     spoil(world, wallet, wallet.refused)
     assert await resumed(handle) == "past_due"
     await check_invariants(world)
     spoil(world, wallet, wallet.good)
-    await world.env.sleep(4 * DAY)
+    await world.sleep(4 * DAY)
     assert (await world.subscription(terms.subscription_id)).status == "active"
     outcomes = [a.outcome for a in await attempts_of(world, terms)]
     assert outcomes == ["succeeded", "declined", "succeeded"]
@@ -206,7 +206,7 @@ async def test_lost_answers_pause_once_and_charge_once(
         name = f"subscriptions.{operation}"
         world.core.faults.add(Fault(provider=wallet.provider, operation=name, mode=mode, count=1))
     await paused(world, handle)
-    await world.env.sleep(60 * DAY)
+    await world.sleep(60 * DAY)
     assert await resumed(handle) == "active"
     assert [c["status"] for c in world.core.charges] == ["paid", "paid"]
     await check_invariants(world)
@@ -220,10 +220,10 @@ async def test_cancel_while_paused(world: World, wallet: Wallet) -> None:
     assert (await world.subscription(terms.subscription_id)).cancel_at_period_end
     assert await resumed(handle) == "active", "both are taken back"
     await paused(world, handle)
-    await world.env.sleep(40 * DAY)
+    await world.sleep(40 * DAY)
     result = await handle.execute_update(SubscriptionWorkflow.cancel, Cancel(actor="test"))
     assert result.status == "canceled", "what was paid for is over already"
-    await world.env.sleep(40 * DAY)
+    await world.sleep(40 * DAY)
     assert len(world.core.charges) == 1
     await check_invariants(world)
 
@@ -234,7 +234,7 @@ async def test_what_cannot_be_paused_says_why(world: World) -> None:
     handle, _ = await world.open(terms)
     pause = SubscriptionWorkflow.pause
     assert "nothing was paid yet" in await refusal_of(handle.execute_update(pause, PAUSE))
-    await world.env.sleep(3 * DAY + HOUR)
+    await world.sleep(3 * DAY + HOUR)
     now = await world.env.get_current_time()
     early = PAUSE.model_copy(update={"resume_at": now - DAY})
     assert "invalid_request" in await refusal_of(handle.execute_update(pause, early))
@@ -247,7 +247,7 @@ async def test_what_cannot_be_paused_says_why(world: World) -> None:
     assert "take the cancellation back" in await refusal_of(handle.execute_update(pause, PAUSE))
     world.payer.after = None
     await handle.execute_update(SubscriptionWorkflow.resume, RESUME)
-    await world.env.sleep(32 * DAY)
+    await world.sleep(32 * DAY)
     assert "an invoice is unpaid" in await refusal_of(handle.execute_update(pause, PAUSE))
 
 
@@ -269,7 +269,7 @@ async def hears(world: World, handle: Any, terms: SubscriptionTerms) -> None:
     )
     told = ProviderEvents(events=[InboxEvent(id=new_id(), event=event)])
     await handle.signal(SubscriptionWorkflow.provider_events, told)
-    await world.env.sleep(HOUR)
+    await world.sleep(HOUR)
 
 
 async def test_the_providers_own_dashboard_is_followed(world: World, wallet: Wallet) -> None:
@@ -301,14 +301,14 @@ async def test_the_providers_own_dashboard_is_followed(world: World, wallet: Wal
     )
     late = ProviderEvents(events=[InboxEvent(id=new_id(), event=stale)])
     await handle.signal(SubscriptionWorkflow.provider_events, late)
-    await world.env.sleep(HOUR)
+    await world.sleep(HOUR)
     assert (await world.subscription(terms.subscription_id)).status == "paused", (
         "it was from before"
     )
     await provider.resume_subscription(*ids, new_period=False, resume_id="webhook lost")
-    await world.env.sleep(8 * DAY)
+    await world.sleep(8 * DAY)
     assert (await world.subscription(terms.subscription_id)).status == "active", "it was looked at"
     await paused(world, handle)
-    await world.env.sleep(60 * DAY)
+    await world.sleep(60 * DAY)
     assert len(world.core.charges) == 1
     await check_invariants(world)

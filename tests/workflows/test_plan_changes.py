@@ -27,7 +27,7 @@ async def active(world: World, **changes: object) -> tuple[SubscriptionTerms, Ha
     world.payer.after = HOUR
     terms = await world.terms(Instrument.OXXO, **changes)  # type: ignore[arg-type]
     handle, _ = await world.open(terms)
-    await world.env.sleep(3 * DAY + HOUR)
+    await world.sleep(3 * DAY + HOUR)
     return terms, handle
 
 
@@ -53,12 +53,12 @@ async def test_an_upgrade_takes_effect_when_its_slip_is_paid(world: World) -> No
 
     end = row.current_period_end
     world.payer.after = HOUR
-    await world.env.sleep(3 * DAY + HOUR)
+    await world.sleep(3 * DAY + HOUR)
     row = await world.subscription(terms.subscription_id)
     assert (row.amount_minor, row.pending_change, row.current_period_end) == (39900, None, end)
     await check_invariants(world)
 
-    await world.env.sleep(30 * DAY)
+    await world.sleep(30 * DAY)
     assert [i.amount_minor for i in await invoices_of(world, terms)][-1] == 39900
     await check_invariants(world)
 
@@ -67,7 +67,7 @@ async def test_an_upgrade_that_nobody_pays_lapses_and_costs_nothing(world: World
     terms, handle = await active(world)
     world.payer.after = None
     await change(world, handle, offer(terms, 39900))
-    await world.env.sleep(5 * DAY)
+    await world.sleep(5 * DAY)
 
     row = await world.subscription(terms.subscription_id)
     assert (row.status, row.amount_minor, row.pending_change) == ("active", 19900, None)
@@ -85,7 +85,7 @@ async def test_an_upgrade_is_taken_back_by_asking_for_what_there_is(world: World
         await change(world, handle, offer(terms, 49900))
 
     await change(world, handle, terms.offer)
-    await world.env.sleep(HOUR)
+    await world.sleep(HOUR)
     row = await world.subscription(terms.subscription_id)
     assert (row.pending_change, live_references(world)) == (None, [])
     await check_invariants(world)
@@ -108,11 +108,11 @@ async def test_a_downgrade_is_credit_that_the_next_renewals_eat(world: World) ->
     assert row.current_period_end == decided.next_invoice_at
     attempts = len(await attempts_of(world, terms))
 
-    await world.env.sleep(100 * DAY)
+    await world.sleep(100 * DAY)
     assert await credit_of(world, terms) == credit - 3 * 15000
     assert len(await attempts_of(world, terms)) == attempts, "no provider was called"
 
-    await world.env.sleep(150 * DAY)
+    await world.sleep(150 * DAY)
     assert await credit_of(world, terms) == 0
     amounts = [i.amount_minor for i in await invoices_of(world, terms)]
     last = next(a for a in amounts[2:] if a)
@@ -129,7 +129,7 @@ async def test_a_change_with_the_next_period_is_billed_and_shown_then(world: Wor
     assert row.current_period_end is not None
     assert row.pending_change["at"] == row.current_period_end.isoformat()
 
-    await world.env.sleep(29 * DAY)
+    await world.sleep(29 * DAY)
     row = await world.subscription(terms.subscription_id)
     assert (row.amount_minor, row.quantity, row.pending_change) == (19800, 2, None)
     assert [i.amount_minor for i in await invoices_of(world, terms)] == [19900, 19800]
@@ -139,18 +139,18 @@ async def test_a_change_with_the_next_period_is_billed_and_shown_then(world: Wor
 async def test_a_renewal_slip_at_the_old_price_is_voided_and_issued_anew(world: World) -> None:
     terms, handle = await active(world)
     world.payer.after = None
-    await world.env.sleep(26 * DAY)
+    await world.sleep(26 * DAY)
     assert len(live_references(world)) == 1, "the renewal is being collected"
 
     await change(world, handle, offer(terms, 9900), Proration.NONE)
-    await world.env.sleep(HOUR)
+    await world.sleep(HOUR)
 
     renewal = (await invoices_of(world, terms))[-1]
     assert (renewal.amount_minor, renewal.status) == (9900, "pending")
     assert len(live_references(world)) == 1
     await check_invariants(world)
     world.payer.after = HOUR
-    await world.env.sleep(5 * DAY)
+    await world.sleep(5 * DAY)
     row = await world.subscription(terms.subscription_id)
     assert (row.status, row.amount_minor) == ("active", 9900)
     await check_invariants(world)
@@ -165,9 +165,9 @@ async def test_the_new_plans_rules_hold_from_the_effect_on(world: World) -> None
         actor="test", offer=offer(terms, 29900), proration=Proration.NEXT_PERIOD, policy=rules
     )
     await handle.execute_update(SubscriptionWorkflow.change, command)
-    await world.env.sleep(26 * DAY)
+    await world.sleep(26 * DAY)
     row = await world.subscription(terms.subscription_id)
     assert (row.status, row.amount_minor, len(live_references(world))) == ("active", 19900, 1)
-    await world.env.sleep(3 * DAY)
+    await world.sleep(3 * DAY)
     row = await world.subscription(terms.subscription_id)
     assert (row.status, row.amount_minor, live_references(world)) == ("paused", 29900, [])

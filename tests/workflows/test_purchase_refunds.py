@@ -41,7 +41,7 @@ async def test_a_refund_at_polar_takes_purchase_and_benefit_back(world: World) -
     handle, _ = await buy(world, terms)
     [attempt] = await tries_of(world, terms)
     await pay_page(world, attempt)
-    await world.env.sleep(4 * DAY)
+    await world.sleep(4 * DAY)
     assert await handle.result() == "paid"
 
     await give_back(world, attempt, 4900)
@@ -72,7 +72,7 @@ async def test_refunds_at_stripe_are_counted_one_by_one(world: World) -> None:
     handle, _ = await buy(world, terms)
     [page] = [one for one in await tries_of(world, terms) if one.outcome == "pending"]
     await pay_page(world, page)
-    await world.env.sleep(4 * DAY)
+    await world.sleep(4 * DAY)
     assert await handle.result() == "paid"
 
     for amount_minor, status, granted in ((900, "paid", "waiting"), (4000, "refunded", "revoked")):
@@ -93,7 +93,7 @@ async def test_paid_and_refunded_before_anybody_heard(world: World) -> None:
     [attempt] = await tries_of(world, terms)
     await pay_page(world, attempt)
     await give_back(world, attempt, 4900)
-    await world.env.sleep(4 * DAY)
+    await world.sleep(4 * DAY)
     assert await handle.result() == "refunded"
     assert (await row_of(world, terms)).status == "refunded"
     await check_invariants(world)
@@ -115,7 +115,7 @@ async def test_a_refund_while_the_benefits_are_awaited(world: World) -> None:
     await handle.signal(
         PurchaseWorkflow.provider_events, told_by(world, terms, "polar", "order.refunded")
     )
-    await world.env.sleep(2 * DAY)
+    await world.sleep(2 * DAY)
     assert await handle.result() == "refunded"
     await check_invariants(world)
 
@@ -126,7 +126,7 @@ async def test_a_refund_that_was_ordered_here_is_not_counted_twice(world: World)
     handle, _ = await buy(world, terms)
     [attempt] = await tries_of(world, terms)
     await pay_page(world, attempt)
-    await world.env.sleep(4 * DAY)
+    await world.sleep(4 * DAY)
     assert await handle.result() == "paid"
     [capture] = await world.all(select(Payment))
     await world.add(_ordered(capture, terms))
@@ -151,7 +151,7 @@ async def test_money_on_a_page_whose_address_got_lost(world: World) -> None:
     news = told_by(world, terms, "polar", "order.paid")
     await handle.signal(PurchaseWorkflow.provider_events, news)
     await pay_page(world, counts)
-    await world.env.sleep(4 * DAY)
+    await world.sleep(4 * DAY)
     assert await handle.result() == "paid"
     by_provider = {one.provider: one for one in await world.all(select(Payment))}
     assert (by_provider["polar"].applied_minor, by_provider["stripe"].applied_minor) == (0, 4900)

@@ -39,7 +39,7 @@ async def test_a_page_is_paid_and_the_benefit_arrives(world: World) -> None:
     assert attempt.next_action["type"] == "redirect"
 
     assert (await pay_page(world, attempt))["status"] == "paid"
-    await world.env.sleep(4 * DAY)
+    await world.sleep(4 * DAY)
     assert await handle.result() == "paid"
 
     row = await row_of(world, terms)
@@ -65,7 +65,7 @@ async def test_a_page_is_paid_and_the_benefit_arrives(world: World) -> None:
 async def test_a_page_that_nobody_pays_expires(world: World) -> None:
     terms = await purchase_terms(world)
     handle, _ = await buy(world, terms)
-    await world.env.sleep(4 * DAY)
+    await world.sleep(4 * DAY)
     assert await handle.result() == "expired"
     row = await row_of(world, terms)
     [attempt] = await tries_of(world, terms)
@@ -94,7 +94,7 @@ async def test_stripe_stands_in_for_polar(world: World, mode: FaultMode) -> None
     assert fallback.invoice_id == first.invoice_id
 
     await pay_page(world, second)
-    await world.env.sleep(4 * DAY)
+    await world.sleep(4 * DAY)
     assert await handle.result() == "paid"
     assert (await row_of(world, terms)).provider == "stripe"
     [grant] = await world.all(select(BenefitGrant))
@@ -122,9 +122,9 @@ async def test_a_page_that_its_provider_forgets_for_a_while_is_asked_for(world: 
     await pay_page(world, attempt)
     pages = world.sandbox.state.polar.checkouts.all
     forgotten = pages.pop(attempt.provider_object_id)
-    await world.env.sleep(timedelta(hours=25))
+    await world.sleep(timedelta(hours=25))
     pages[forgotten["id"]] = forgotten
-    await world.env.sleep(4 * DAY)
+    await world.sleep(4 * DAY)
     assert await handle.result() == "paid"
     await check_invariants(world)
 
@@ -135,7 +135,7 @@ async def test_no_page_anywhere_is_a_failure_in_the_end(world: World) -> None:
     terms = await purchase_terms(world)
     handle, result = await buy(world, terms)
     assert (result.status, result.settled) == ("pending", False)
-    await world.env.sleep(4 * DAY)
+    await world.sleep(4 * DAY)
     assert await handle.result() == "failed"
     assert {a.outcome for a in await tries_of(world, terms)} == {"not_attempted"}
     [invoice] = await bills_of(world, terms)
@@ -154,7 +154,7 @@ async def test_money_on_two_pages_pays_once_and_stays_in_sight(world: World) -> 
     await handle.signal(PurchaseWorkflow.provider_events, event)
     await handle.signal(PurchaseWorkflow.provider_events, event)
     await pay_page(world, counts)
-    await world.env.sleep(4 * DAY)
+    await world.sleep(4 * DAY)
     assert await handle.result() == "paid"
 
     payments = await world.all(select(Payment).order_by(Payment.provider))
@@ -169,7 +169,7 @@ async def test_money_after_the_end_stays_in_sight(world: World) -> None:
     terms = await purchase_terms(world)
     handle, _ = await buy(world, terms)
     [attempt] = await tries_of(world, terms)
-    await world.env.sleep(4 * DAY)
+    await world.sleep(4 * DAY)
     assert await handle.result() == "expired"
     told = _paid_elsewhere(str(attempt.id))
     owned = told.events[0].event.model_copy(update={"purchase_id": str(terms.purchase_id)})

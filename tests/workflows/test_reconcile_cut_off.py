@@ -74,7 +74,7 @@ async def test_polar_a_killed_run_is_gone_on_with_and_nothing_is_skipped(world: 
     handle, _ = await buy(world, refunded)
     [attempt] = await tries_of(world, refunded)
     await pay_page(world, attempt)
-    await world.env.sleep(4 * DAY)
+    await world.sleep(4 * DAY)
     assert await handle.result() == "paid"
     await give_back(world, attempt, 4900)
     missed = await purchase_terms(world)
@@ -143,7 +143,7 @@ async def test_a_provider_that_is_away_keeps_nobody_from_the_others(world: World
         running = asyncio.create_task(command(settings, Asked([], None, dry_run=False)))
         await eventually(conekta_is_done)
         while not (await asyncio.wait({running}, timeout=0.1))[0]:
-            await world.env.sleep(timedelta(minutes=2))  # Stripe is asked again and again.
+            await world.sleep(timedelta(minutes=2))  # Stripe is asked again and again.
         outcome = await running
     reports = {report.provider: report for report in outcome.reports}
     stripe, conekta = reports[ProviderName.STRIPE], reports[ProviderName.CONEKTA]
@@ -174,7 +174,7 @@ async def test_disputes_are_compared_both_ways(world: World, who: Wallet) -> Non
         assert await movements(world) == [("capture", 1900), ("dispute", 1900)]
         assert (await world.subscription(terms.subscription_id)).risk == "disputed"
 
-        await world.env.sleep(3 * DAY)
+        await world.sleep(3 * DAY)
         await simulator(world, who).close_dispute(charge_id, "won")
         report = await next_run(world, who.provider)
         assert (report.repaired, report.left, report.reported_before) == (1, 0, 0)

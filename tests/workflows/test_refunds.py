@@ -40,7 +40,7 @@ async def paid_transfer(world: World) -> SubscriptionTerms:
     world.payer.after = HOUR
     terms = await world.terms(Instrument.SPEI)
     await world.open(terms)
-    await world.env.sleep(3 * DAY + HOUR)
+    await world.sleep(3 * DAY + HOUR)
     return terms
 
 
@@ -206,11 +206,11 @@ async def test_a_refund_that_the_provider_has_not_paid_out_is_followed(
     handle = await world.client.start_workflow(
         RefundWorkflow.run, order, id=f"refund/{order.refund_id}", task_queue=TASK_QUEUE
     )
-    await world.env.sleep(HOUR)
+    await world.sleep(HOUR)
     [row] = await world.all(select(Refund))
     assert (row.status, row.provider_refund_id is None) == ("pending", False)
     assert await world.all(BACK) == []
-    await world.env.sleep(DAY)
+    await world.sleep(DAY)
     with world.env.auto_time_skipping_disabled():
         result = await handle.result()
     [row] = await world.all(select(Refund))

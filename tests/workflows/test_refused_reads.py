@@ -28,11 +28,11 @@ async def test_a_card_renews_when_its_provider_knows_it_again(world: World, wall
     terms = await holder(world, wallet.good, wallet)
     handle, _ = await world.open(terms)
     gone(world, wallet.provider)
-    await world.env.sleep(40 * DAY)
+    await world.sleep(40 * DAY)
     assert await is_running(handle)
     assert (await world.subscription(terms.subscription_id)).status == "active"
     world.core.faults.clear()
-    await world.env.sleep(5 * DAY)
+    await world.sleep(5 * DAY)
     row = await world.subscription(terms.subscription_id)
     assert (row.status, len(world.core.charges)) == ("active", 2)
     await check_invariants(world)
@@ -43,11 +43,11 @@ async def test_a_voucher_is_paid_that_its_provider_did_not_know(world: World) ->
     terms = await world.terms(Instrument.OXXO)
     handle, _ = await world.open(terms)
     gone(world, "conekta", "orders.retrieve")
-    await world.env.sleep(5 * DAY)
+    await world.sleep(5 * DAY)
     assert await is_running(handle)
     assert (await world.subscription(terms.subscription_id)).status == "incomplete"
     world.core.faults.clear()
-    await world.env.sleep(DAY)
+    await world.sleep(DAY)
     assert (await world.subscription(terms.subscription_id)).status == "active"
     await check_invariants(world)
 
@@ -59,11 +59,11 @@ async def test_who_cancels_meanwhile_is_heard(world: World) -> None:
     cancel = Cancel(actor="test", immediately=True)
     said = await handle.execute_update(SubscriptionWorkflow.cancel, cancel)
     assert not said.settled
-    await world.env.sleep(2 * HOUR)
+    await world.sleep(2 * HOUR)
     assert await is_running(handle)
     world.core.faults.clear()
-    await world.env.sleep(DAY)
+    await world.sleep(DAY)
     assert (await world.subscription(terms.subscription_id)).status == "canceled"
-    await world.env.sleep(40 * DAY)
+    await world.sleep(40 * DAY)
     assert len(world.core.charges) == 1
     await check_invariants(world)

@@ -58,7 +58,7 @@ def lose(world: World, *operations: str) -> None:
 async def test_the_next_period_is_another_subscription_there(world: World) -> None:
     terms, handle, wanted = await monthly(world)
     yearly = offer(terms, 19000, interval=BillingInterval.YEARLY)
-    await world.env.sleep(12 * DAY)
+    await world.sleep(12 * DAY)
     before = await world.subscription(terms.subscription_id)
     decided, _ = await change(world, handle, wanted, NEXT_PERIOD)
     assert decided.takes_effect_at == decided.next_invoice_at == before.current_period_end
@@ -66,14 +66,14 @@ async def test_the_next_period_is_another_subscription_there(world: World) -> No
     row = await world.subscription(terms.subscription_id)
     assert (row.status, row.amount_minor) == ("active", 1900)
 
-    await world.env.sleep(25 * DAY)
+    await world.sleep(25 * DAY)
     row = await world.subscription(terms.subscription_id)
     assert (row.status, row.amount_minor, row.pending_change) == ("active", 2900, None)
     assert await booked(world, terms) == [("paid", 1900), ("paid", decided.next_invoice_minor)]
     assert live(world, terms) == ["active"]
-    await world.env.sleep(20 * DAY)
+    await world.sleep(20 * DAY)
     await change(world, handle, yearly, NEXT_PERIOD)
-    await world.env.sleep(30 * DAY)
+    await world.sleep(30 * DAY)
     row = await world.subscription(terms.subscription_id)
     assert (row.status, row.billing_interval) == ("active", "yearly")
     assert [minor for _, minor in await booked(world, terms)] == [1900, 2900, 19000]
@@ -83,7 +83,7 @@ async def test_the_next_period_is_another_subscription_there(world: World) -> No
 
 async def test_what_becomes_of_a_change_that_waits(world: World) -> None:
     opened = [await monthly(world) for _ in range(8)]
-    await world.env.sleep(5 * DAY)
+    await world.sleep(5 * DAY)
     for _, handle, wanted in opened:
         await change(world, handle, wanted, NEXT_PERIOD)
     back, ended, undone, gone, dearer, paused, resumed_there, ended_there = opened
@@ -109,7 +109,7 @@ async def test_what_becomes_of_a_change_that_waits(world: World) -> None:
     [one] = at_conekta(world, ended_there[0])
     cycles.end(one, "by_hand")
 
-    await world.env.sleep(40 * DAY)
+    await world.sleep(40 * DAY)
     assert [await booked(world, terms) for terms, _, _ in opened] == [
         [("paid", 1900), ("paid", 1900)],  # taken back
         [("paid", 1900)],  # ended with its period
@@ -132,7 +132,7 @@ async def test_a_card_that_is_refused_then_is_asked_again(world: World) -> None:
     world.core.faults.add(
         Fault(provider="conekta", operation="subscriptions.create", mode=FaultMode.DECLINE, count=1)
     )
-    await world.env.sleep(31 * DAY)
+    await world.sleep(31 * DAY)
     row = await world.subscription(terms.subscription_id)
     assert (row.status, row.amount_minor) == ("past_due", 2900)
     assert live(world, terms) == []
@@ -146,7 +146,7 @@ async def test_a_card_that_is_refused_then_is_asked_again(world: World) -> None:
     assert row.status == "active"
     assert await booked(world, terms) == [("paid", 1900), ("paid", 2900)]
     assert live(world, terms) == ["active"]
-    await world.env.sleep(32 * DAY)
+    await world.sleep(32 * DAY)
     assert [minor for _, minor in await booked(world, terms)] == [1900, 2900, 2900]
     await check_invariants(world)
 
@@ -157,7 +157,7 @@ async def test_a_lost_answer_opens_one(world: World) -> None:
         world, "subscriptions.pause", "subscriptions.cancel", "subscriptions.create", "plans.create"
     )
     await world.while_time_passes(change(world, handle, wanted, NEXT_PERIOD))
-    await world.env.sleep(40 * DAY)
+    await world.sleep(40 * DAY)
     assert [minor for status, minor in await booked(world, terms) if status == "paid"] == [
         1900,
         2900,

@@ -71,7 +71,7 @@ async def test_a_decline_heard_while_a_step_is_written_is_not_lost(
 
         once.do(tell_of_the_decline)
         await handle.signal("provider_events", means_nothing)
-        await world.env.sleep(HOUR)
+        await world.sleep(HOUR)
 
         assert (await world.subscription(terms.subscription_id)).status == "past_due"
         assert [one.outcome for one in await attempts_of(world, terms)] == ["succeeded", "declined"]
@@ -103,12 +103,12 @@ async def test_an_event_that_the_database_forgot_is_acknowledged_again(world: Wo
     [event] = told(world, "stripe", "invoice.paid").events[-1:]
     batch = ProviderEvents(events=[event])
     await handle.signal("provider_events", batch)
-    await world.env.sleep(HOUR)
+    await world.sleep(HOUR)
     before = await world.subscription(terms.subscription_id)
 
     await world.add(inbox_row(event, await world.env.get_current_time()))
     await handle.signal("provider_events", batch)
-    await world.env.sleep(HOUR)
+    await world.sleep(HOUR)
 
     assert await world.all(select(WebhookEvent.disposition)) == ["applied_before"]
     assert (await world.subscription(terms.subscription_id)).version == before.version

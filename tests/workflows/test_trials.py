@@ -27,15 +27,15 @@ async def test_a_trial_without_a_card_is_paid_by_one_that_comes_in_time(
     terms = await world.terms(Instrument.CARD, trial_days=14, **wallet.customer)
     handle, result = await world.open(terms)
     assert (result.status, result.settled) == ("trialing", True)
-    await world.env.sleep(5 * DAY)
+    await world.sleep(5 * DAY)
     card = await world.store_card(terms.organization_id, wallet.good, wallet.provider)
     command = SetPaymentMethod(actor="test", payment_method_id=card)
     result = await handle.execute_update(SubscriptionWorkflow.set_payment_method, command)
     assert result.status == "trialing"
-    await world.env.sleep(8 * DAY)
+    await world.sleep(8 * DAY)
     assert world.core.charges == []
     assert await told_by_the_clock(world, terms) == ["trial.will_end"]
-    await world.env.sleep(2 * DAY)
+    await world.sleep(2 * DAY)
     row = await world.subscription(terms.subscription_id)
     [invoice] = await invoices_of(world, terms)
     assert (row.status, row.provider, row.payment_method_id) == ("active", wallet.provider, card)
@@ -44,7 +44,7 @@ async def test_a_trial_without_a_card_is_paid_by_one_that_comes_in_time(
     assert row.current_period_start is not None
     assert abs(row.current_period_start - row.trial_end) < timedelta(minutes=1)
     assert [c["status"] for c in world.core.charges] == ["paid"]
-    await world.env.sleep(32 * DAY)
+    await world.sleep(32 * DAY)
     assert len(await invoices_of(world, terms)) == 2, "and it renews"
     await check_invariants(world)
 
@@ -54,7 +54,7 @@ async def test_without_a_card_at_the_end_it_is_past_due_and_a_card_saves_it(
 ) -> None:
     terms = await world.terms(Instrument.CARD, trial_days=2, **wallet.customer)
     handle, _ = await world.open(terms)
-    await world.env.sleep(2 * DAY + HOUR)
+    await world.sleep(2 * DAY + HOUR)
     assert (await world.subscription(terms.subscription_id)).status == "past_due"
     retry = SubscriptionWorkflow.retry_payment
     bare = RetryPayment(actor="test")
@@ -71,9 +71,9 @@ async def test_without_a_card_at_the_end_it_is_past_due_and_a_card_saves_it(
 async def test_nobody_ever_brings_a_card(world: World) -> None:
     terms = await world.terms(Instrument.CARD, trial_days=90, **AUSTIN.customer)
     await world.open(terms)
-    await world.env.sleep(91 * DAY)
+    await world.sleep(91 * DAY)
     assert (await world.subscription(terms.subscription_id)).status == "past_due"
-    await world.env.sleep(16 * DAY)
+    await world.sleep(16 * DAY)
     row = await world.subscription(terms.subscription_id)
     assert (row.status, world.core.charges) == ("expired", [])
     assert [i.status for i in await invoices_of(world, terms)] == ["failed"]
@@ -87,7 +87,7 @@ async def test_a_trial_that_is_canceled_charges_nothing(world: World, immediatel
         handle, _ = await world.open(terms)
         cancel = Cancel(actor="test", immediately=immediately)
         await handle.execute_update(SubscriptionWorkflow.cancel, cancel)
-        await world.env.sleep(30 * DAY)
+        await world.sleep(30 * DAY)
         row = await world.subscription(terms.subscription_id)
         assert (row.status, world.core.charges) == ("canceled", [])
         assert await told_by_the_clock(world, terms) == []
@@ -103,11 +103,11 @@ async def test_a_card_that_is_refused_at_the_end_is_tried_again(
     card = await world.store_card(terms.organization_id, wallet.refused, wallet.provider)
     command = SetPaymentMethod(actor="test", payment_method_id=card)
     await handle.execute_update(SubscriptionWorkflow.set_payment_method, command)
-    await world.env.sleep(2 * DAY + HOUR)
+    await world.sleep(2 * DAY + HOUR)
     assert (await world.subscription(terms.subscription_id)).status == "past_due"
     await check_invariants(world)
     spoil(world, wallet, wallet.good)
-    await world.env.sleep(4 * DAY)
+    await world.sleep(4 * DAY)
     assert (await world.subscription(terms.subscription_id)).status == "active"
     outcomes = [a.outcome for a in await attempts_of(world, terms)]
     assert outcomes == ["declined", "succeeded"]
@@ -121,7 +121,7 @@ async def test_a_provider_that_is_away_at_the_end_of_a_trial(world: World) -> No
     command = SetPaymentMethod(actor="test", payment_method_id=card)
     await handle.execute_update(SubscriptionWorkflow.set_payment_method, command)
     world.core.faults.add(Fault(provider="stripe", mode=FaultMode.DOWN))
-    await world.env.sleep(5 * DAY)
+    await world.sleep(5 * DAY)
     assert (await world.subscription(terms.subscription_id)).status == "past_due"
     world.core.faults.clear()
     result = await handle.execute_update(SubscriptionWorkflow.set_payment_method, command)
@@ -132,7 +132,7 @@ async def test_a_provider_that_is_away_at_the_end_of_a_trial(world: World) -> No
 async def test_another_card_pays_from_the_next_period_on(world: World, wallet: Wallet) -> None:
     terms = await holder(world, wallet.good, wallet)
     handle, _ = await world.open(terms)
-    await world.env.sleep(3 * DAY)
+    await world.sleep(3 * DAY)
     other = await world.store_card(terms.organization_id, wallet.good, wallet.provider)
     command = SetPaymentMethod(actor="test", payment_method_id=other)
     change = SubscriptionWorkflow.set_payment_method
@@ -143,7 +143,7 @@ async def test_another_card_pays_from_the_next_period_on(world: World, wallet: W
     elsewhere = await world.store_card(terms.organization_id, foreign.good, foreign.provider)
     wrong = command.model_copy(update={"payment_method_id": elsewhere})
     assert "a card does not move" in await refusal_of(handle.execute_update(change, wrong))
-    await world.env.sleep(31 * DAY)
+    await world.sleep(31 * DAY)
     assert (await world.subscription(terms.subscription_id)).status == "active"
     assert len(world.core.charges) == 2
     await check_invariants(world)
@@ -157,11 +157,11 @@ async def test_a_voucher_has_no_stored_method(world: World) -> None:
     command = SetPaymentMethod(actor="test", payment_method_id=terms.plan_id)
     with pytest.raises(WorkflowUpdateFailedError):
         await handle.execute_update(SubscriptionWorkflow.set_payment_method, command)
-    await world.env.sleep(6 * DAY)
+    await world.sleep(6 * DAY)
     assert await invoices_of(world, terms) == []
-    await world.env.sleep(DAY + HOUR)
+    await world.sleep(DAY + HOUR)
     assert await told_by_the_clock(world, terms) == ["trial.will_end"]
-    await world.env.sleep(4 * DAY)
+    await world.sleep(4 * DAY)
     [invoice] = await invoices_of(world, terms)
     row = await world.subscription(terms.subscription_id)
     assert (invoice.status, invoice.period_start) == ("paid", row.trial_end)

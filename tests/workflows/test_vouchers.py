@@ -34,7 +34,7 @@ async def test_a_voucher_is_issued_and_paid(world: World) -> None:
     assert len(vouchers) == 2, "both networks of one order are shown"
 
     world.payer.after = 5 * HOUR
-    await world.env.sleep(3 * DAY + HOUR)
+    await world.sleep(3 * DAY + HOUR)
 
     row = await world.subscription(terms.subscription_id)
     [invoice] = await invoices_of(world, terms)
@@ -47,13 +47,13 @@ async def test_an_expired_voucher_is_issued_again_and_three_are_the_end(world: W
     terms = await world.terms(Instrument.OXXO)
     await world.open(terms)
     first = live_references(world)
-    await world.env.sleep(3 * DAY + HOUR)
+    await world.sleep(3 * DAY + HOUR)
     second = live_references(world)
     assert len(second) == 1
     assert first != second
     await check_invariants(world)
 
-    await world.env.sleep(30 * DAY)
+    await world.sleep(30 * DAY)
 
     row = await world.subscription(terms.subscription_id)
     outcomes = [(a.outcome, a.reason) for a in await attempts_of(world, terms)]
@@ -67,16 +67,16 @@ async def test_an_expired_voucher_is_issued_again_and_three_are_the_end(world: W
 async def test_the_customer_is_reminded_only_while_it_is_unpaid(world: World) -> None:
     terms = await world.terms(Instrument.OXXO)
     await world.open(terms)
-    await world.env.sleep(DAY + HOUR)
+    await world.sleep(DAY + HOUR)
     assert await told_by_the_clock(world, terms) == []
-    await world.env.sleep(DAY)
+    await world.sleep(DAY)
     assert await told_by_the_clock(world, terms) == ["payment.reminder"]
     assert await told_by_the_clock(world, terms) == ["payment.reminder"], "told once"
 
     other = await world.terms(Instrument.OXXO)
     world.payer.after = HOUR
     await world.open(other)
-    await world.env.sleep(3 * DAY + HOUR)
+    await world.sleep(3 * DAY + HOUR)
     assert (await world.subscription(other.subscription_id)).status == "active"
     assert await told_by_the_clock(world, other) == []
 
@@ -84,9 +84,9 @@ async def test_the_customer_is_reminded_only_while_it_is_unpaid(world: World) ->
 async def test_the_app_hears_that_a_trial_ends_soon(world: World) -> None:
     terms = await world.terms(Instrument.OXXO, trial_days=14)
     await world.open(terms)
-    await world.env.sleep(10 * DAY)
+    await world.sleep(10 * DAY)
     assert await told_by_the_clock(world, terms) == []
-    await world.env.sleep(DAY + HOUR)
+    await world.sleep(DAY + HOUR)
     assert await told_by_the_clock(world, terms) == ["trial.will_end"]
 
 
@@ -108,14 +108,14 @@ async def test_cancel_at_period_end_can_be_taken_back_and_then_happens(world: Wo
     world.payer.after = HOUR
     terms = await world.terms(Instrument.OXXO)
     handle, _ = await world.open(terms)
-    await world.env.sleep(3 * DAY + HOUR)
+    await world.sleep(3 * DAY + HOUR)
     await handle.execute_update(SubscriptionWorkflow.cancel, Cancel(actor="test"))
     assert (await world.subscription(terms.subscription_id)).cancel_at_period_end
     await handle.execute_update(SubscriptionWorkflow.resume, Resume(actor="test"))
     assert not (await world.subscription(terms.subscription_id)).cancel_at_period_end
 
     await handle.execute_update(SubscriptionWorkflow.cancel, Cancel(actor="test"))
-    await world.env.sleep(31 * DAY)
+    await world.sleep(31 * DAY)
     row = await world.subscription(terms.subscription_id)
     assert row.status == "canceled"
     assert row.canceled_at is not None
@@ -133,7 +133,7 @@ async def test_a_lost_answer_leaves_exactly_one_live_voucher(
     world.core.faults.add(Fault(provider="conekta", operation=operation, mode=mode, count=1))
     terms = await world.terms(Instrument.OXXO)
     await world.open(terms)
-    await world.env.sleep(HOUR)
+    await world.sleep(HOUR)
     assert len(live_references(world)) == 1
     assert [a.outcome for a in await attempts_of(world, terms)] == ["pending"]
     await check_invariants(world)
@@ -152,7 +152,7 @@ async def test_an_outage_falls_back_for_this_voucher_alone(world: World, mode: F
     await check_invariants(world)
 
     world.core.faults.clear()
-    await world.env.sleep(32 * DAY)
+    await world.sleep(32 * DAY)
     assert (await attempts_of(world, terms))[-1].provider == "conekta", "next month asks again"
     await check_invariants(world)
 
@@ -164,7 +164,7 @@ async def test_spei_is_a_clabe_that_is_paid(world: World) -> None:
     assert attempt.next_action is not None
     assert len(attempt.next_action["clabe"]) == 18
     world.payer.after = HOUR
-    await world.env.sleep(3 * DAY + HOUR)
+    await world.sleep(3 * DAY + HOUR)
     assert (await world.subscription(terms.subscription_id)).status == "active"
     await check_invariants(world)
 
@@ -173,9 +173,9 @@ async def test_a_missed_renewal_is_past_due_and_recovers(world: World) -> None:
     world.payer.after = HOUR
     terms = await world.terms(Instrument.OXXO)
     await world.open(terms)
-    await world.env.sleep(3 * DAY + HOUR)
+    await world.sleep(3 * DAY + HOUR)
     world.payer.after = None
-    await world.env.sleep(29 * DAY + 12 * HOUR)
+    await world.sleep(29 * DAY + 12 * HOUR)
     row = await world.subscription(terms.subscription_id)
     assert row.status == "past_due"
     assert row.access_until is not None
@@ -183,7 +183,7 @@ async def test_a_missed_renewal_is_past_due_and_recovers(world: World) -> None:
     assert row.access_until > row.current_period_end, "access outlives the first missed payment"
     await check_invariants(world)
     world.payer.after = HOUR
-    await world.env.sleep(3 * DAY + HOUR)
+    await world.sleep(3 * DAY + HOUR)
     assert (await world.subscription(terms.subscription_id)).status == "active"
     await check_invariants(world)
 
@@ -193,7 +193,7 @@ async def test_a_trial_is_billed_at_its_end(world: World) -> None:
     terms = await world.terms(Instrument.OXXO, trial_days=14)
     _, result = await world.open(terms)
     assert result.status == "trialing"
-    await world.env.sleep(20 * DAY)
+    await world.sleep(20 * DAY)
     row = await world.subscription(terms.subscription_id)
     [invoice] = await invoices_of(world, terms)
     assert row.status == "trialing" or row.status == "active"
@@ -220,12 +220,12 @@ async def test_years_without_drift(
 ) -> None:
     """Each slip is paid in the hour after it was issued, and the day of the month is kept for ever:
     where a month lacks it, it is that month's last, for that month alone."""
-    await world.env.sleep(await until_noon(world, begins, zone))
+    await world.sleep(await until_noon(world, begins, zone))
     world.payer.after = HOUR
     terms = await world.terms(Instrument.OXXO, time_zone=zone, interval=interval)
     handle, _ = await world.open(terms)
     length = timedelta(days=366) if interval is BillingInterval.YEARLY else timedelta(days=30.5)
-    await world.env.sleep(length * periods - 5 * DAY)
+    await world.sleep(length * periods - 5 * DAY)
     row = await world.subscription(terms.subscription_id)
     paid = [invoice for invoice in await invoices_of(world, terms) if invoice.status == "paid"]
     assert row.status == "active"
