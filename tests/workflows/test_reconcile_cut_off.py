@@ -172,8 +172,12 @@ async def test_disputes_are_compared_both_ways(world: World, who: Wallet) -> Non
         report = await next_run(world, who.provider)
         assert (report.repaired, report.left) == (1, 0)
         assert await movements(world) == [("capture", 1900), ("dispute", 1900)]
-        assert (await world.subscription(terms.subscription_id)).risk == "disputed"
 
+        async def is_at_risk() -> bool:
+            return (await world.subscription(terms.subscription_id)).risk == "disputed"
+
+        # The dispute is booked; the subscription hears of it from the dispute's own workflow.
+        await eventually(is_at_risk)
         await world.sleep(3 * DAY)
         await simulator(world, who).close_dispute(charge_id, "won")
         report = await next_run(world, who.provider)
