@@ -13,13 +13,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from temporalio.api.common.v1 import Payload
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.converter import (
     DataConverter,
     DefaultFailureConverterWithEncodedAttributes,
     PayloadCodec,
 )
 
+from abono.payload_converter import plain_data_converter
 from abono.payload_keys import PayloadKeyError
 
 ENCODING = b"binary/encrypted"
@@ -67,9 +67,9 @@ class AesGcmCodec(PayloadCodec):
 def data_converter(keys: Mapping[str, bytes]) -> DataConverter:
     """The converter that every process shares; with `keys` it encrypts, failures' messages included."""
     if not keys:
-        return pydantic_data_converter
+        return plain_data_converter
     return dataclasses.replace(
-        pydantic_data_converter,
+        plain_data_converter,
         payload_codec=AesGcmCodec(keys),
         failure_converter_class=DefaultFailureConverterWithEncodedAttributes,
     )

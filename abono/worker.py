@@ -16,9 +16,9 @@ from typing import Any
 import structlog
 from sqlalchemy import text
 from temporalio.client import Client
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import Interceptor, Replayer, Worker
 
+from abono.payload_converter import plain_data_converter
 from abono.schedules import ensure_reconcile_schedules
 from abono.settings import Settings
 from abono.wiring import begin_tracing, build_providers, call_rates, connect_temporal
@@ -77,7 +77,7 @@ def make_replayer(interceptors: Sequence[Interceptor] = ()) -> Replayer:
     """Replays histories as the workers of `make_workers` would."""
     return Replayer(
         workflows=list(WORKFLOWS),
-        data_converter=pydantic_data_converter,
+        data_converter=plain_data_converter,
         workflow_runner=workflow_runner(),
         interceptors=[AnswerOnce(), *interceptors],
     )
@@ -198,6 +198,7 @@ async def run(settings: Settings, queues: Collection[str] = frozenset(QUEUES)) -
         # Before a single task is taken: without its database a worker could only fail at it.
         async with database.connect() as connection:
             await connection.execute(text("SELECT 1"))
+        await providers.load()
         runtime = None
         if settings.worker_metrics_port:
             runtime = metrics_runtime(settings.worker_metrics_host, settings.worker_metrics_port)

@@ -78,6 +78,9 @@ class PaymentProvider(Protocol):
     @property
     def lists(self) -> ObjectLists: ...
 
+    async def load(self) -> None:
+        """Do now what would make the first call wait, without a call. May be left out."""
+
     async def aclose(self) -> None:
         """Close the connections."""
 

@@ -43,6 +43,11 @@ class ProviderRegistry:
             needed = CAPABILITY_FOR_PURCHASE
         return {name: _ability(self._providers.get(name), needed) for name in ProviderName}
 
+    async def load(self) -> None:
+        """For a process that will make calls, before a caller waits for one."""
+        for provider in self._providers.values():
+            await provider.load()
+
     async def aclose(self) -> None:
         for provider in self._providers.values():
             await provider.aclose()

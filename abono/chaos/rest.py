@@ -15,13 +15,13 @@ import httpx
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 from temporalio.client import Client
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.service import RPCError
 
 from abono.chaos.calling import Caller
 from abono.correlation import Correlation
 from abono.dev.info import StackInfo
 from abono.keys import create_key
+from abono.payload_converter import plain_data_converter
 from abono.settings import Settings
 from abono.simulate.commitments import check_commitments
 from abono.simulate.invariants import InvariantViolated, check_invariants, hold
@@ -63,7 +63,7 @@ async def books_of(info: StackInfo) -> AsyncIterator[StackBooks]:
     client = await Client.connect(
         info.temporal_address,
         namespace=info.temporal_namespace,
-        data_converter=pydantic_data_converter,
+        data_converter=plain_data_converter,
     )
     try:
         yield StackBooks(client, make_sessions(engine), info.sandbox_url)

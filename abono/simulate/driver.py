@@ -53,9 +53,8 @@ ACTOR = "simulate"
 REST = 4 * DAY
 # The bar moves at least this often while nothing happens in the lives.
 STRIDE = timedelta(days=30)
-# Of an outage: reads are repeated every five minutes, each may wait for its real timeout, and the server
-# answers a sleep within a minute or not at all.
-OUTAGE_STRIDE = timedelta(minutes=15)
+# Of an outage: reads are repeated every five minutes, and each may wait for its real timeout.
+OUTAGE_STRIDE = timedelta(hours=1)
 MINUTE = timedelta(minutes=1)
 PATIENCE_SECONDS = 1.0
 LOOK_SECONDS, LOOKS_MAX = 0.2, 100
@@ -171,20 +170,20 @@ class Driver:
         heapq.heappush(self._agenda, (moment, len(self._agenda), happening))
 
     async def _sleep_until(self, moment: timedelta, tell: Callable[[Progress], None]) -> None:
+        now = await self._world.env.get_current_time()
         while True:
-            elapsed = await self._world.env.get_current_time() - self._start
+            elapsed = now - self._start
             tell(Progress(min(elapsed, self._total), self._total, self._summary()))
             if elapsed >= moment:
                 return
-            ahead = await self._next_interesting()
+            ahead = await self._next_interesting(now)
             longest = OUTAGE_STRIDE if self._world.core.faults.active else STRIDE
             await self._world.sleep(max(MINUTE, min(moment - elapsed, longest, ahead)))
             now = await self._world.env.get_current_time()
             await self._world.payer.live_until(now.timestamp())
 
-    async def _next_interesting(self) -> timedelta:
+    async def _next_interesting(self, now: datetime) -> timedelta:
         """Until somebody pays, or an engine does its next step: to look in between would be idle."""
-        now = await self._world.env.get_current_time()
         ahead = [STRIDE]
         if (visit := self._world.payer.next_visit_at) is not None:
             ahead.append(datetime.fromtimestamp(visit, UTC) - now)

@@ -8,15 +8,13 @@ times out although it works, and its lock is never given back (seen in temporal-
 from __future__ import annotations
 
 import asyncio
-import time
-from datetime import datetime, timedelta
+from datetime import timedelta
 
-from temporalio.service import RPCError
+from temporalio.api.testservice.v1 import SleepRequest
 from temporalio.testing import WorkflowEnvironment
 
-# The client gives up a sleep after 30 s; the server goes on with it.
-PATIENCE_SECONDS = 180.0
-LOOK_SECONDS = 0.2
+# The SDK's own sleep gives up after 30 s of real time, while the server goes on with it.
+PATIENCE = timedelta(minutes=3)
 
 
 class Sleeping:
@@ -31,25 +29,14 @@ class Sleeping:
         return self._one.locked()
 
     async def sleep(self, duration: timedelta) -> None:
-        """Returns when the server's clock is so much further. Raises `TimeoutError` when that takes more
-        than `PATIENCE_SECONDS` of real time."""
+        """Returns when the server's clock is so much further. Raises `RPCError` when that takes longer
+        than `PATIENCE` of real time."""
         async with self._one:
             if not self._env.supports_time_skipping:
                 await self._env.sleep(duration)
                 return
-            until = await self._env.get_current_time() + duration
-            began = time.monotonic()
-            try:
-                await self._env.sleep(duration)
-            except RPCError:
-                # Sleeping anew would be the second sleep.
-                await self._reach(until, began + PATIENCE_SECONDS)
-
-    async def _reach(self, until: datetime, deadline: float) -> None:
-        while (now := await self._env.get_current_time()) < until:
-            if time.monotonic() > deadline:
-                raise TimeoutError(
-                    f"the skipping server's clock stands at {now:%Y-%m-%d %H:%M:%S}"
-                    f" and should have reached {until:%Y-%m-%d %H:%M:%S} by now"
-                )
-            await asyncio.sleep(LOOK_SECONDS)
+            request = SleepRequest()
+            request.duration.FromTimedelta(duration)
+            await self._env.client.test_service.unlock_time_skipping_with_sleep(
+                request, timeout=PATIENCE
+            )

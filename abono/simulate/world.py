@@ -25,7 +25,6 @@ from temporalio.client import (
     WorkflowHandle,
 )
 from temporalio.common import WorkflowIDConflictPolicy
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.service import RPCError, RPCStatusCode
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import (
@@ -35,6 +34,7 @@ from temporalio.worker import (
 )
 
 from abono import search_attributes
+from abono.payload_converter import plain_data_converter
 from abono.settings import Settings
 from abono.simulate.leaked_locks import leaks_mended
 from abono.simulate.payer import Payer
@@ -334,7 +334,7 @@ class World:
 
 async def _start_skipping() -> WorkflowEnvironment:
     return await WorkflowEnvironment.start_time_skipping(
-        test_server_existing_path=str(TEST_SERVER), data_converter=pydantic_data_converter
+        test_server_existing_path=str(TEST_SERVER), data_converter=plain_data_converter
     )
 
 
@@ -371,6 +371,7 @@ async def open_world(
         stack.push_async_callback(engine.dispose)
         providers = build_providers(settings)
         stack.push_async_callback(providers.aclose)
+        await providers.load()
         env = await stack.enter_async_context(await (start or _start_skipping)())
         await stack.enter_async_context(leaks_mended(env))
         await search_attributes.add(env.client)

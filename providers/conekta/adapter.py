@@ -107,6 +107,9 @@ class ConektaProvider(NoPlanChange, NoCheckout, NoBenefits, NoBrowserSetup, NoDi
     def lists(self) -> ConektaLists:
         return ConektaLists(self._client, self._account)
 
+    async def load(self) -> None:
+        await self._client.load()
+
     async def aclose(self) -> None:
         await self._client.aclose()
 

@@ -83,9 +83,7 @@ class ConektaClient:
 
     async def _call(self, operation: str, send: Send) -> Answer:
         # The SDK's import must not eat up the time of the first call.
-        sdk = self._sdk
-        if sdk is None:
-            sdk = await asyncio.wrap_future(self._threads.submit(self._load_sdk))
+        sdk = await self.load()
         work: Future[Answer] = self._threads.submit(_perform, sdk, operation, send)
         try:
             async with asyncio.timeout(self._timeout_seconds * TOTAL_TIMEOUT_FACTOR):
@@ -100,8 +98,14 @@ class ConektaClient:
         if self._sdk is not None:
             self._sdk.client.rest_client.pool_manager.clear()
 
+    async def load(self) -> Sdk:
+        """The SDK, imported with the first call at the latest: that takes most of a second, which not
+        every process has to pay."""
+        if self._sdk is None:
+            return await asyncio.wrap_future(self._threads.submit(self._load_sdk))
+        return self._sdk
+
     def _load_sdk(self) -> Sdk:
-        """Import and set up once: the import takes most of a second, so it waits for the first call."""
         with self._sdk_lock:
             if self._sdk is None:
                 self._sdk = self._make_sdk()

@@ -116,6 +116,9 @@ class PolarProvider(NoPlanChange, NoBrowserSetup, NoInstrumentChange, NoDisputeA
     def lists(self) -> PolarLists:
         return PolarLists(self._client, self._account)
 
+    async def load(self) -> None:
+        """Nothing is slow the first time."""
+
     async def aclose(self) -> None:
         await self._client.aclose()
 

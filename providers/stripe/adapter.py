@@ -112,6 +112,9 @@ class StripeProvider(NoBenefits):
             self._client, self._payments, self._disputes, self.find_invoice, self._account
         )
 
+    async def load(self) -> None:
+        """Nothing is slow the first time."""
+
     async def aclose(self) -> None:
         await self._transport.aclose()
 
