@@ -1,7 +1,7 @@
 """Row 3. `POST /subscriptions` from end to end, less what the provider took.
 
 Ours authenticates, writes the row and the idempotency key, starts the workflow with its first update,
-makes six calls to the provider through the SDK in one activity, writes four ledgers, answers with the
+makes three calls to the provider through the SDK in one activity, writes four ledgers, answers with the
 subscription. The baseline starts a workflow with an update that runs one activity that does nothing.
 """
 

@@ -26,7 +26,7 @@ def lives(
     worlds: Annotated[int | None, typer.Option(min=1, help="Or so many worlds")] = None,
     shards: Annotated[
         int | None,
-        typer.Option(min=1, max=64, help="Processes that live at once; two for each core"),
+        typer.Option(min=1, max=64, help="Processes that live at once; four for each core"),
     ] = None,
     lives: Annotated[int, typer.Option(min=1, max=500, help="Of one world")] = 25,
     years: Annotated[float, typer.Option(min=0.1, max=20, help="Of one world")] = 0.5,

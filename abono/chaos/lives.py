@@ -74,6 +74,7 @@ class Figures:
     """What worlds came to, one or many."""
 
     worlds: int = 0
+    begun_again: int = 0
     lives: int = 0
     renewals: int = 0
     world_seconds: float = 0.0
@@ -85,6 +86,7 @@ class Figures:
 
     def add(self, other: Figures) -> None:
         self.worlds += other.worlds
+        self.begun_again += other.begun_again
         self.lives += other.lives
         self.renewals += other.renewals
         self.world_seconds += other.world_seconds
@@ -108,15 +110,25 @@ class Lived:
 
 
 def live(plan: Plan, server_url: str) -> Lived:
-    """Plays the plan to its end, in this process, in a database of its own on the prepared server."""
+    """Plays the plan to its end, in this process, in a database of its own on the prepared server. A world
+    that breaks is begun once more: the skipping server loses a connection in one of dozens."""
     _be_quiet()
     try:
-        return uvloop.run(_live(plan, FreshDatabases(server_url, is_prepared=True)))
-    except Exception as trouble:
-        # Told by name: not every exception can be sent to another process.
-        last = "".join(traceback.format_exception(trouble)[-3:])
-        broken = f"the world broke: {type(trouble).__name__}: {last}"
-        return Lived(plan, Figures(), [broken], broke=True)
+        return _lived(plan, server_url)
+    except Exception:
+        try:
+            again = _lived(plan, server_url)
+        except Exception as trouble:
+            # Told by name: not every exception can be sent to another process.
+            last = "".join(traceback.format_exception(trouble)[-3:])
+            broken = f"the world broke twice: {type(trouble).__name__}: {last}"
+            return Lived(plan, Figures(), [broken], broke=True)
+        again.figures.begun_again = 1
+        return again
+
+
+def _lived(plan: Plan, server_url: str) -> Lived:
+    return uvloop.run(_live(plan, FreshDatabases(server_url, is_prepared=True)))
 
 
 async def _live(plan: Plan, databases: FreshDatabases) -> Lived:

@@ -42,8 +42,8 @@ class Chapter:
 
 
 def default_shards() -> int:
-    """A world waits half of its time, for calls that run into their timeout."""
-    return 2 * (os.cpu_count() or 1)
+    """A world waits most of its time, for calls that run into their timeout."""
+    return 4 * (os.cpu_count() or 1)
 
 
 def live_on(aims: Aims, tell: Callable[[Figures], None]) -> Chapter:

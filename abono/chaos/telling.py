@@ -68,7 +68,7 @@ def tell_lives(console: Console, chapter: Chapter) -> None:
         console,
         {
             "lived": f"{figures.lives:,} lives in {figures.worlds:,} worlds,"
-            f" {chapter.seconds:,.0f} s",
+            f" {chapter.seconds:,.0f} s; {figures.begun_again} begun again",
             "renewals": f"{figures.renewals:,} ({pace:.1f} a second)",
             "faults placed": f"{figures.faults.total():,}: {_counted(figures.faults)}",
             "workflow caches": _counted(figures.caches),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
+from concurrent.futures import ProcessPoolExecutor
 
 import pytest
 
 from abono.chaos.crashes import Crashes, FaultyCalls
-from abono.chaos.lives import CALL_SHARE, CRASH_SHARE, NETWORK, Plan
+from abono.chaos.lives import CALL_SHARE, CRASH_SHARE, NETWORK, Plan, live
 from abono.simulate.driver import play
 from abono.simulate.world import open_world
 from abono.worker_tuning import Tuning
@@ -42,3 +44,14 @@ async def test_no_life_violates_an_invariant_whatever_goes_wrong(databases: Test
     assert outcome.invoices["paid"] > LIVES / 2
     assert crashes.placed.total() > 0
     assert outcome.calls_hit.total() > 0
+
+
+def test_a_world_that_cannot_be_lived_is_told_as_broken() -> None:
+    """In a process of its own, as in a campaign."""
+    nowhere = "postgresql://nobody@127.0.0.1:9/nothing"
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        lived = pool.submit(live, Plan(SEED, lives=1), nowhere).result()
+    assert lived.broke
+    [told] = lived.violations
+    assert "the world broke twice: ConnectionRefusedError" in told
+    assert lived.figures.lives == 0
