@@ -20,7 +20,7 @@ from benchmarks.measure import Figure, Stage
 ROW = "abono simulate"
 YEARS = 10
 ROUNDS = 2
-MANY, MANY_YEARS = 8, 1
+MANY, MANY_YEARS = 10, 5
 THOUSAND = 1000
 
 

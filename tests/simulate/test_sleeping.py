@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
+from typing import cast
 
 import pytest
 from temporalio import activity, workflow
+from temporalio.service import RPCError, RPCStatusCode
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
@@ -57,3 +59,29 @@ async def test_two_sleepers_wait_for_the_work_that_is_under_way() -> None:
         await sleeping.sleep(DAY)
         passed = await env.get_current_time() - began
         assert timedelta(0) <= passed - (2 * DAY + HOUR) < timedelta(seconds=30)
+
+
+class LosingConnections:
+    """An environment whose client hears of no sleep's end, while the server goes on with it."""
+
+    supports_time_skipping = True
+
+    def __init__(self, env: WorkflowEnvironment) -> None:
+        self.get_current_time = env.get_current_time
+        self._env = env
+        self.going_on: list[asyncio.Task[None]] = []
+
+    async def sleep(self, duration: timedelta) -> None:
+        self.going_on.append(asyncio.create_task(self._env.sleep(duration)))
+        raise RPCError("h2 protocol error: http2 error", RPCStatusCode.INTERNAL, b"")
+
+
+@pytest.mark.timeout(60)
+async def test_a_sleep_whose_connection_is_lost_is_waited_for() -> None:
+    env = await WorkflowEnvironment.start_time_skipping(test_server_existing_path=str(TEST_SERVER))
+    async with env:
+        losing, began = LosingConnections(env), await env.get_current_time()
+        await Sleeping(cast("WorkflowEnvironment", losing)).sleep(DAY)
+        passed = await env.get_current_time() - began
+        assert timedelta(0) <= passed - DAY < timedelta(seconds=30)
+        await asyncio.gather(*losing.going_on)
