@@ -15,11 +15,11 @@ from uuid import UUID
 
 from sqlalchemy import select, text
 from temporalio.client import Client
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from abono.dev.temporal import running_temporal
+from abono.payload_converter import plain_data_converter
 from abono.simulate.world import World, open_world
 from benchmarks import baselines
 from benchmarks.measure import Stage
@@ -115,7 +115,7 @@ async def gathered(
         )
 
         async def start() -> WorkflowEnvironment:
-            client = await Client.connect(address, data_converter=pydantic_data_converter)
+            client = await Client.connect(address, data_converter=plain_data_converter)
             return WorkflowEnvironment.from_client(client)
 
         world = await stack.enter_async_context(open_world(_Kept(stage), start=start))

@@ -11,16 +11,16 @@ import logging
 import sys
 
 from temporalio.client import Client
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import Worker
 
+from abono.payload_converter import plain_data_converter
 from abono.worker import WORKFLOWS
 from abono.workflow_runner import workflow_runner
 from benchmarks.baselines import RawIdle
 
 
 async def work(address: str, queue: str, cached_max: int) -> None:
-    client = await Client.connect(address, data_converter=pydantic_data_converter)
+    client = await Client.connect(address, data_converter=plain_data_converter)
     worker = Worker(
         client,
         task_queue=queue,

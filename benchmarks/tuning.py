@@ -19,11 +19,11 @@ import uvloop
 from rich.console import Console
 from rich.table import Table
 from temporalio.client import Client
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.runtime import LoggingConfig, Runtime, TelemetryConfig, TelemetryFilter
 from temporalio.testing import WorkflowEnvironment
 
 from abono.dev.temporal import running_temporal
+from abono.payload_converter import plain_data_converter
 from abono.simulate.world import open_world
 from abono.worker_tuning import USUAL, Tuning
 from benchmarks.measure import Stage
@@ -67,7 +67,7 @@ async def _open_many(stage: Stage, address: str, tuning: Tuning) -> tuple[float,
     """Wall clock and CPU time, of the openings alone."""
 
     async def start() -> WorkflowEnvironment:
-        client = await Client.connect(address, data_converter=pydantic_data_converter)
+        client = await Client.connect(address, data_converter=plain_data_converter)
         return WorkflowEnvironment.from_client(client)
 
     async with open_world(stage.databases, start=start, tuning=tuning) as world:
