@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from api.ledger_metrics import LedgerMetrics
@@ -47,6 +49,12 @@ class Metrics:
         )
         self.webhooks = Counter(
             "abono_webhooks", "Webhooks by answer", ["provider", "result"], registry=self.registry
+        )
+        self.configured = Gauge(
+            "abono_provider_configured",
+            "1 for a provider that has a key here",
+            ["provider"],
+            registry=self.registry,
         )
         # A series that begins with its first refusal has no rate before the second one.
         for provider in ProviderName:
@@ -105,6 +113,10 @@ class Metrics:
             "How long the oldest due event has been waiting to be sent",
             registry=self.registry,
         )
+
+    def tell_providers(self, configured: Collection[ProviderName]) -> None:
+        for provider in ProviderName:
+            self.configured.labels(str(provider)).set(provider in configured)
 
     def render(self) -> bytes:
         return generate_latest(self.registry)

@@ -78,6 +78,7 @@ async def readyz(context: Context) -> JSONResponse:
 )
 async def metrics(context: Context) -> Response:
     """In the text format of Prometheus."""
+    context.metrics.tell_providers(context.providers.names())
     await context.metrics.ledger.refresh(context.sessions)
     return Response(context.metrics.render(), media_type=CONTENT_TYPE)
 

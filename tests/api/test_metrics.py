@@ -11,6 +11,7 @@ from sqlalchemy import update
 from api.ledger_metrics import FRESH_SECONDS, LedgerMetrics
 from api.metrics import Metrics
 from models.breaker import FAILURES_TO_OPEN
+from models.outcomes import ProviderName
 from models.storage.engine import make_engine, make_sessions
 from models.storage.tables import ChargeAttempt
 from tests.api.support import Api, attempt, invoice, open_voucher
@@ -133,3 +134,12 @@ async def test_a_scrape_goes_on_with_what_was_known_while_the_database_is_away(a
     assert "abono_fallbacks_total" in text
     assert "abono_ledger_figures_age_seconds 60.0" in text
     await nowhere.dispose()
+
+
+async def test_a_replica_tells_which_providers_it_has_a_key_for(api: Api) -> None:
+    found = await figures(api)
+    configured = set(api.context.providers.names())
+    assert configured
+    for provider in ProviderName:
+        told = found[f'abono_provider_configured{{provider="{provider}"}}']
+        assert told == (provider in configured)
