@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 import traceback
@@ -26,6 +27,9 @@ LIVES_PER_WORLD, YEARS = 25, 0.5
 # So many that a bill seldom comes to its end without one.
 OUTAGES_PER_YEAR = 60.0
 CRASH_SHARE, CALL_SHARE = 0.02, 0.06
+# Longer than any step of a world takes. With a lost connection the skipping server may lose a workflow's task
+# too, and waits for it for ever.
+STUCK_SECONDS = 400.0
 NETWORK = Shares(lost=0.05, held=0.1, doubled=0.1, shuffled=0.3)
 # As few as a worker takes, too few for the lives of a world, and what a worker has by itself.
 _CACHES = (10, 15, CACHED_WORKFLOWS_MAX)
@@ -132,7 +136,7 @@ def _lived(plan: Plan, server_url: str) -> Lived:
 
 
 async def _live(plan: Plan, databases: FreshDatabases) -> Lived:
-    began = time.monotonic()
+    began, clock = time.monotonic(), asyncio.get_running_loop().time
     crashes = Crashes(plan.seed, CRASH_SHARE if plan.crashes else 0.0)
     lives = plan.planned_lives()
     async with open_world(
@@ -142,14 +146,16 @@ async def _live(plan: Plan, databases: FreshDatabases) -> Lived:
     ) as world:
         world.core.faults = faulty = FaultyCalls(plan.seed, CALL_SHARE if plan.crashes else 0.0)
         world.on_calm += [crashes.stop, faulty.stop]
-        outcome = await play(
-            world,
-            seed=plan.seed,
-            lives=lives,
-            outages=plan.planned_outages(),
-            years=plan.years,
-            shares=NETWORK,
-        )
+        async with asyncio.timeout(STUCK_SECONDS) as limit:
+            outcome = await play(
+                world,
+                seed=plan.seed,
+                lives=lives,
+                outages=plan.planned_outages(),
+                years=plan.years,
+                shares=NETWORK,
+                tell=lambda _: limit.reschedule(clock() + STUCK_SECONDS),
+            )
     network = Counter({f"webhook {fate}": count for fate, count in outcome.webhooks.items()})
     calls = Counter({f"call {mode}": count for mode, count in outcome.calls_hit.items()})
     figures = Figures(
