@@ -16,6 +16,7 @@ from models.outcomes import Instrument, OutcomeClass, ProviderName
 from providers.capabilities import Capability
 from providers.failures import FailureKind
 from providers.protocol import PaymentProvider
+from sandbox.faults import Fault, FaultMode
 from tests.providers.contract import acts
 from tests.providers.contract.acts import ACTS, Act, Ask
 from tests.providers.contract.bench import Bench
@@ -32,6 +33,7 @@ EVERYBODYS_METHODS = {
     "get_payment",
     "get_refund",
     "get_subscription",
+    "load",
     "parse_webhook",
 }
 
@@ -195,3 +197,9 @@ def test_only_the_matrix_skips() -> None:
         if word in path.read_text()
     }
     assert found == {"conftest.py": 1}
+
+
+async def test_loading_makes_no_call(bench: Bench) -> None:
+    bench.core.faults.add(Fault(provider=str(bench.name), mode=FaultMode.DOWN))
+    await bench.provider.load()
+    await bench.provider.load()
