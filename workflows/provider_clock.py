@@ -7,7 +7,7 @@ when the webhook does not come. Retries after a decline are the engine's, not th
 from __future__ import annotations
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError, ApplicationError
+from temporalio.exceptions import ActivityError
 
 with workflow.unsafe.imports_passed_through():
     from activities.signatures.attempts import (
@@ -18,7 +18,7 @@ with workflow.unsafe.imports_passed_through():
     from models.commands import ChangePlan, InboxEvent, Pause, SetPaymentMethod
     from models.moments import Step, paid_until
     from models.outcomes import OutcomeClass
-    from models.snapshots import ProviderSubscriptionStatus, SubscriptionSnapshot
+    from models.snapshots import ProviderSubscriptionStatus
     from models.states import InvoiceStatus, SubscriptionEvent, SubscriptionStatus
     from models.subscription import OpenInvoice, ProviderPause
     from workflows import dunning, pausing, trialing
@@ -33,6 +33,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.provider_attempts import ProviderAttempts
     from workflows.provider_changing import ProviderChanges
     from workflows.provider_following import ProviderFollower
+    from workflows.provider_pausing import ProviderPauses
     from workflows.step_changes import ENGINE_ACTOR
     from workflows.unpaid_pause import UnpaidPauses
 
@@ -47,6 +48,7 @@ class ProviderClock:
         self._follower = ProviderFollower(desk)
         self._attempts = ProviderAttempts(desk)
         self._changes = ProviderChanges(desk, self._attempts, self._follower)
+        self._pauses = ProviderPauses(desk, self._attempts, self._changes, self._follower)
         self._unpaid = UnpaidPauses(desk, self._follower)
 
     @property
@@ -114,7 +116,7 @@ class ProviderClock:
         elif step is Step.PAUSE:
             pausing.take_effect(desk, ENGINE_ACTOR)
         elif step is Step.RESUME:
-            await self._resume_by_itself()
+            await self._pauses.end_by_itself()
         await self._unpaid.go_on()
 
     async def hear(self, events: list[InboxEvent]) -> None:
@@ -208,63 +210,10 @@ class ProviderClock:
             await self._collect(invoice)
 
     async def pause(self, command: Pause) -> None:
-        """Read first: it may have been billed in this very moment."""
-        desk = self._desk
-        pausing.refuse_pause(desk, command, busy=self.busy)
-        if not desk.state.is_held:
-            await self._follower.look()
-            await desk.commit()
-            self._refuse_over()
-            pausing.refuse_pause(desk, command, busy=self.busy)
-            await self._changes.make_way(command.actor)
-        reference = self._follower.reference()
-        if reference is not None and not desk.state.is_held:
-            snapshot = await pausing.ask(
-                SubscriptionCalls.pause_subscription, reference, "pause at the provider"
-            )
-            if snapshot.latest_invoice is not None:
-                self._follower.apply_invoice(snapshot.latest_invoice)
-        pausing.begin(desk, command)
+        await self._pauses.pause(command)
 
     async def end_pause(self, actor: str) -> None:
-        """Within what was paid for as if nothing had been; else a new period is billed."""
-        desk, state, reference = self._desk, self._desk.state, self._follower.reference()
-        paid, begun = pausing.still_paid(state), state.status is SubscriptionStatus.PAUSED
-        snapshot = None
-        if reference is not None:
-            asked = pausing.resume_reference(reference, new_period=not paid)
-            snapshot = await pausing.ask(
-                SubscriptionCalls.resume_subscription, asked, "resume at the provider"
-            )
-        if not begun:
-            pausing.unschedule(desk, actor)
-        elif paid:
-            pausing.leave(desk, SubscriptionEvent.RESUMED, actor)
-        elif snapshot is not None:
-            self._collect_new_period(snapshot, actor)
-
-    def _collect_new_period(self, snapshot: SubscriptionSnapshot, actor: str) -> None:
-        """Its invoice is open and waits for us, was charged already, or comes by the provider's clock."""
-        desk, latest = self._desk, snapshot.latest_invoice
-        if latest is not None and self._follower.is_untried(latest):
-            desk.state.resume_at = None
-            desk.state.invoice = invoice = self._follower.open_invoice(latest)
-            desk.invoice(invoice, InvoiceStatus.PENDING)
-            self._attempts.collect(invoice)  # What comes of it ends the pause: see `take_news`.
-            return
-        self._follower.apply_subscription(snapshot)
-        if not desk.over:
-            self._follower.leave_pause(actor)
-
-    async def _resume_by_itself(self) -> None:
-        """A refusal must not end the subscription: it stays paused, and a person sees why."""
-        try:
-            await self.end_pause(ENGINE_ACTOR)
-        except ApplicationError as refusal:
-            self._desk.state.resume_at = None
-            self._desk.audit(ENGINE_ACTOR, "resume.refused", {}, {"reason": refusal.message})
-            self._desk.emit("subscription.resume_failed", reason=refusal.message)
-            await self._follower.look()
+        await self._pauses.end(actor)
 
     async def set_payment_method(self, command: SetPaymentMethod) -> None:
         desk, state = self._desk, self._desk.state
@@ -368,10 +317,6 @@ class ProviderClock:
             desk.move(SubscriptionEvent.TRIAL_STARTED)
         elif attempt.invoice is not None:
             self._follower.paid(invoice, attempt.invoice, attempt)
-
-    def _refuse_over(self) -> None:
-        if self._desk.over:
-            raise pausing.conflict(f"the subscription is {self._desk.state.status}")
 
     async def _look_at_the_end(self) -> None:
         """The period that was paid for is over. The provider ends it by itself; make sure of it."""

@@ -10,7 +10,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from random import Random
 from typing import Any
 from uuid import UUID
 
@@ -20,9 +19,9 @@ from temporalio.service import RPCError
 
 from abono.simulate.commitments import check_commitments
 from abono.simulate.courier import Courier, Shares
+from abono.simulate.habits import Habits
 from abono.simulate.invariants import InvariantViolated, check_invariants
-from abono.simulate.lives import DAY, HOUR, YEAR, Deed, Life, Outage
-from abono.simulate.payer import Charge, Visit
+from abono.simulate.lives import DAY, YEAR, Deed, Life, Outage
 from abono.simulate.world import World
 from api.context import ApiContext
 from models.calendar import BillingInterval
@@ -114,8 +113,7 @@ class Driver:
         self._shares = shares or shaky
         self._numbers: dict[str, int] = {}  # Subscription id to the life's number.
         self._handles: dict[int, WorkflowHandle[SubscriptionWorkflow, Any]] = {}
-        self._slips: Counter[str] = Counter()
-        self._habits: dict[str, list[Visit]] = {}
+        self._habits = Habits(seed, self._lives, self._numbers)
         self._agenda: list[tuple[timedelta, int, Happening]] = []
         self._unanswered: list[asyncio.Task[None]] = []
         self._outcome = Outcome(subscription_years=years * len(lives))
@@ -124,7 +122,7 @@ class Driver:
         began = time.monotonic()
         self._start = await self._world.env.get_current_time()
         world = self._world
-        world.payer.follow(self._visits)
+        world.payer.follow(self._habits.visits)
         context = ApiContext(
             sessions=world.sessions,
             temporal=world.client,
@@ -306,39 +304,6 @@ class Driver:
     async def _mend(self, fault: Fault) -> None:
         if fault in self._world.core.faults.active:
             self._world.core.faults.active.remove(fault)
-
-    # How customers pay ------------------------------------------------------------------------
-
-    def _visits(self, charge: Charge) -> list[Visit]:
-        """Chosen once for each slip, by the life and the slip's number in it: the same in every run."""
-        reference = charge["reference"]
-        if reference not in self._habits:
-            number = self._numbers.get(charge["subscription_id"] or "", 0)
-            self._slips[charge["subscription_id"]] += 1
-            count = self._slips[charge["subscription_id"]]
-            chance = Random(f"{self._seed}/{number}/slip {count}")  # noqa: S311
-            self._habits[reference] = self._choose(chance, charge, number)
-        return self._habits[reference]
-
-    def _choose(self, chance: Random, charge: Charge, number: int) -> list[Visit]:
-        life = self._lives.get(number)
-        if life is None:
-            return []
-        habit, amount = life.habit, charge["amount_minor"]
-        after = HOUR * 48 * chance.random()
-        transfer = life.kind.instrument is Instrument.SPEI
-        roll = chance.random()
-        for share, visits in (
-            (habit.never, []),
-            (habit.late, [Visit(5 * DAY, stubborn=True)]),
-            (habit.twice, [Visit(after), Visit(after + HOUR, stubborn=True)]),
-            (habit.too_little if transfer else 0.0, [Visit(after, amount // 2)]),
-            (habit.too_much if transfer else 0.0, [Visit(after, amount * 2)]),
-        ):
-            if roll < share:
-                return visits
-            roll -= share
-        return [Visit(after)]
 
     # What came of it --------------------------------------------------------------------------
 
