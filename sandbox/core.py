@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import os
 import secrets
 import time
@@ -75,8 +76,11 @@ class Core:
     charges: list[dict[str, Any]] = field(default_factory=list)
     # Simulators register what has to happen when time passes (renewals, expiries).
     on_time: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
+    # And when the next of it will, in Unix seconds; infinite for nothing.
+    next_dues: list[Callable[[], float]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        self._positions: dict[tuple[str, str, str], int] = {}  # In the book, by `_key`.
         self.webhooks = WebhookSender(self.config.webhook_base_url)
         self._load()
 
@@ -87,6 +91,11 @@ class Core:
         """Let every simulator do what its clock has made due."""
         for tick in self.on_time:
             await tick()
+
+    def next_due_at(self) -> float:
+        """The next moment, in Unix seconds, at which a provider does something by itself; not later than
+        that, and infinite for never."""
+        return min((next_due() for next_due in self.next_dues), default=math.inf)
 
     async def serve(
         self, provider: str, operation: str, request: Request, handler: Handler, error: ErrorBody
@@ -127,16 +136,28 @@ class Core:
         Keys: provider, id, kind, amount_minor, currency, status, reference, subscription_id,
         invoice_id, created_at. A movement with the same provider, kind and id replaces the earlier.
         """
-        key = (movement["provider"], movement["kind"], movement["id"])
-        for index, known in enumerate(self.charges):
-            if (known["provider"], known["kind"], known["id"]) == key:
-                self.charges[index] = {**known, **movement}
-                return
-        self.charges.append(movement)
+        position = self._positions.setdefault(_key(movement), len(self.charges))
+        if position < len(self.charges):
+            self.charges[position] = {**self.charges[position], **movement}
+        else:
+            self.charges.append(movement)
+
+    def movement(self, provider: str, kind: str, movement_id: str) -> dict[str, Any] | None:
+        """The entry in the book; to change its `id` use `rename`."""
+        position = self._positions.get((provider, kind, movement_id))
+        return None if position is None else self.charges[position]
+
+    def rename(self, entry: dict[str, Any], movement_id: str) -> None:
+        """What was booked under one id goes on under another."""
+        self._positions[(entry["provider"], entry["kind"], movement_id)] = self._positions.pop(
+            _key(entry)
+        )
+        entry["id"] = movement_id
 
     def reset(self) -> None:
         self.state.clear()
         self.charges.clear()
+        self._positions.clear()
         self.faults.clear()
         self.webhooks.reset()
         self.clock.offset_seconds = 0.0
@@ -164,8 +185,13 @@ class Core:
         kept = json.loads(path.read_text())
         self.state = kept["state"]
         self.charges = kept["charges"]
+        self._positions = {_key(entry): position for position, entry in enumerate(self.charges)}
         self.clock.offset_seconds = kept["clock_offset_seconds"]
         self.webhooks.events = kept["events"]
+
+
+def _key(movement: dict[str, Any]) -> tuple[str, str, str]:
+    return movement["provider"], movement["kind"], movement["id"]
 
 
 def new_id(prefix: str, length: int = 24) -> str:

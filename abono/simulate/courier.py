@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,19 +20,17 @@ from starlette.applications import Starlette
 
 from api.context import ApiContext
 from api.dispatcher import Dispatcher
+from api.inbox_statements import BATCH, RESEND_AFTER
 from models.events import ProviderEvent
 from models.outcomes import ProviderName
 from sandbox.core import Core
 
-# A webhook may be answered by another event at once; more passes than that would be a loop.
-_PASSES_MAX = 5
 # Webhooks on their way to the inbox: of this order, so that none waits long for the others.
 _TOGETHER_MAX = 200
 
 # Whether something is to be sent now; NULL when all is applied.
 _SOMETHING_IS_DUE = text(
-    "SELECT bool_or(attempts = 0 OR next_dispatch_at <= now())"
-    " FROM webhook_events WHERE applied_at IS NULL"
+    "SELECT bool_or(next_dispatch_at <= now()) FROM webhook_events WHERE applied_at IS NULL"
 )
 # Waiting is in real seconds; here they are over at once.
 _MAKE_DUE = text(
@@ -61,6 +60,8 @@ class Courier:
         self._shares = shares
         self._seen = 0
         self._all_applied = True  # Nobody else fills the inbox: until something comes, it is so.
+        self._fresh = False  # Something has come since the dispatcher's last pass.
+        self._look_at = 0.0  # Monotonic: until then nothing that was sent is due again.
         self._held: list[dict[str, Any]] = []
         self._lock = asyncio.Lock()
         self.met: Counter[str] = Counter()  # How many webhooks had which fate.
@@ -107,8 +108,7 @@ class Courier:
     async def _hand_over(self, records: Sequence[dict[str, Any]]) -> None:
         """In their order, stored together as a burst is."""
         receive = self._context.inbox.receive
-        if records:
-            self._all_applied = False
+        self._fresh = self._fresh or bool(records)
         for start in range(0, len(records), _TOGETHER_MAX):
             parsed = [self._parse(one) for one in records[start : start + _TOGETHER_MAX]]
             await asyncio.gather(*(receive(*one) for one in parsed if one is not None))
@@ -123,16 +123,26 @@ class Courier:
         return adapter.parse_webhook(raw, named), raw
 
     async def _dispatch(self) -> None:
-        for _ in range(_PASSES_MAX):
-            if self._all_applied or not await self._something_is_due():
-                return
-            if not await self._dispatcher.run_once():
-                return
+        """What has just come, and what was sent before and is due again. A pass takes all of it, so nobody
+        has to look between two passes before the first of it may be due again."""
+        if self._fresh:
+            await self._make_due()
+            self._fresh, self._all_applied = False, False
+        elif self._all_applied or time.monotonic() < self._look_at:
+            return
+        elif not await self._something_is_due():
+            self._look_at = time.monotonic() + RESEND_AFTER[0].total_seconds()
+            return
+        self._look_at = time.monotonic() + RESEND_AFTER[0].total_seconds()
+        while await self._dispatcher.run_once() == BATCH:
+            pass
+
+    async def _make_due(self) -> None:
+        async with self._context.sessions() as session:
+            await session.execute(_MAKE_DUE)
 
     async def _something_is_due(self) -> bool:
         async with self._context.sessions() as session:
-            due = await session.scalar(_SOMETHING_IS_DUE)
-            self._all_applied = due is None
-            if due:
-                await session.execute(_MAKE_DUE)
+            due: bool | None = await session.scalar(_SOMETHING_IS_DUE)
+        self._all_applied = due is None
         return bool(due)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+import math
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
@@ -51,7 +52,7 @@ ACTOR = "simulate"
 # A commitment that any doubt is settled within: the longest outage, its daily question, and a look.
 REST = 4 * DAY
 # The bar moves at least this often while nothing happens in the lives.
-STRIDE = timedelta(days=30)
+STRIDE = timedelta(days=45)
 # Of an outage: reads are repeated every five minutes, and each may wait for its real timeout.
 OUTAGE_STRIDE = timedelta(hours=1)
 MINUTE = timedelta(minutes=1)
@@ -181,8 +182,13 @@ class Driver:
             await self._world.payer.live_until(now.timestamp())
 
     async def _next_interesting(self, now: datetime) -> timedelta:
-        """Until somebody pays, or an engine does its next step: to look in between would be idle."""
+        """Until somebody pays, a provider bills, or an engine does its next step: to look in between would
+        be idle."""
         ahead = [STRIDE]
+        billed = self._world.core.next_due_at() - now.timestamp()
+        if 0 < billed < STRIDE.total_seconds():
+            # Its webhook comes then, and not when the engine looks whether it was lost.
+            ahead.append(timedelta(seconds=math.ceil(billed)))
         if (visit := self._world.payer.next_visit_at) is not None:
             ahead.append(datetime.fromtimestamp(visit, UTC) - now)
         async with self._world.sessions() as session:

@@ -138,15 +138,22 @@ async def _every_minor_unit_is_in_one_place(
     credits = await world.all(select(CreditEntry))
     async with world.sessions() as session:
         found = await balances(session)
+    balances_of, kept_of = defaultdict(list), Counter[UUID]()
+    for payment, balance in found:
+        balances_of[payment.invoice_id].append(balance)
+    for payment in payments:
+        if payment.kind in COUNTED:
+            sign = -1 if payment.kind == "refund" else 1
+            kept_of[payment.invoice_id] += sign * payment.amount_minor
+    pending = {one.payment_id for one in refunds if one.status == "pending"}
+    credited = Counter[UUID | None]()
+    for entry in credits:
+        credited[entry.payment_id] += entry.amount_minor
     for invoice in invoices:
-        mine = [balance for payment, balance in found if payment.invoice_id == invoice.id]
-        came = [p for p in payments if p.invoice_id == invoice.id and p.kind in COUNTED]
-        kept = sum(p.amount_minor * (-1 if p.kind == "refund" else 1) for p in came)
-        ids = {balance.payment_id for balance in mine}
+        mine, kept = balances_of[invoice.id], kept_of[invoice.id]
         placed = invoice.amount_paid_minor - invoice.amount_refunded_minor
-        placed += sum(balance.unapplied_minor for balance in mine)
-        placed += sum(entry.amount_minor for entry in credits if entry.payment_id in ids)
-        on_its_way = any(one.status == "pending" and one.payment_id in ids for one in refunds)
+        placed += sum(one.unapplied_minor + credited[one.payment_id] for one in mine)
+        on_its_way = any(one.payment_id in pending for one in mine)
         hold(on_its_way or kept == placed, f"invariant 2: {kept} is kept, {placed} has a place")
         within = all(one.refunded_minor + one.credited_minor <= one.amount_minor for one in mine)
         hold(within, f"invariant 2: more than was paid went back of invoice {invoice.id}")
@@ -156,9 +163,11 @@ async def _every_minor_unit_is_in_one_place(
         for kind in ("refund", "refund_reversal")
     )
     hold(moved == written - came_back, "invariant 2: refunds and their movements differ")
+    credit_of = Counter[UUID | None]()
+    for entry in credits:
+        credit_of[entry.subscription_id] += entry.amount_minor
     for row in await world.all(select(Subscription)):
-        credit = sum(one.amount_minor for one in credits if one.subscription_id == row.id)
-        hold(row.credit_minor == credit, f"invariant 5: credit of {row.id}")
+        hold(row.credit_minor == credit_of[row.id], f"invariant 5: credit of {row.id}")
 
 
 async def _row_equals_workflow(world: Books, row: Subscription) -> None:

@@ -11,6 +11,7 @@ Not documented, and read in the harsher way where it could be either:
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from sandbox.conekta.cards import Card, Cards
@@ -33,6 +34,7 @@ class Cycles:
         self.cards = cards
         self.plans = plans
         self.core.on_time.append(self.bill_due)
+        self.core.next_dues.append(self._next_due_at)
 
     @property
     def subscriptions(self) -> dict[str, Json]:
@@ -133,6 +135,10 @@ class Cycles:
             "status": subscription["status"],
             "invoice": subscription["last_billing_cycle_order_id"],
         }
+
+    def _next_due_at(self) -> float:
+        dues = (self._due_at(subscription) for subscription in self.subscriptions.values())
+        return min((at for at in dues if at is not None), default=math.inf)
 
     def _due_at(self, subscription: Json) -> int | None:
         clock = self._clocks[subscription["id"]]

@@ -13,6 +13,7 @@ A SPEI transfer must match the amount: any other amount goes back to its sender,
 from __future__ import annotations
 
 import copy
+import math
 from datetime import UTC, datetime
 
 from sandbox.conekta.charges import charges_of, expires_at_of, mark_paid, reference_of
@@ -28,6 +29,7 @@ class Payments:
         self.core = core
         self.events = events
         core.on_time.append(self.expire_due)
+        core.next_dues.append(self._next_due_at)
 
     @property
     def orders(self) -> dict[str, Json]:
@@ -99,6 +101,9 @@ class Payments:
         self._run_out(order)
         known = next(c for c in charges_of(order) if reference_of(c) == reference)
         return _result(order, known, known["status"], reference)
+
+    def _next_due_at(self) -> float:
+        return min(self._expires_at_by_order_id.values(), default=math.inf)
 
     async def expire_due(self) -> None:
         now = self.core.clock.now()
@@ -209,7 +214,7 @@ class Payments:
         """The first payment turns the order's live entry into this charge; later ones are new."""
         entry = self._unpaid_entry(order)
         if entry is not None:
-            entry["id"] = charge["id"]
+            self.core.rename(entry, charge["id"])
         self._book_charge(charge, "paid")
 
     def _rebook(self, order: Json, status: str) -> None:
@@ -218,10 +223,9 @@ class Payments:
             entry["status"] = status
 
     def _unpaid_entry(self, order: Json) -> Json | None:
-        ids = {charge["id"] for charge in charges_of(order)}
-        for entry in self.core.charges:
-            known = entry["provider"] == "conekta" and entry["kind"] == "charge"
-            if known and entry["id"] in ids and entry["status"] not in {"paid", "declined"}:
+        for charge in charges_of(order):
+            entry = self.core.movement("conekta", "charge", charge["id"])
+            if entry is not None and entry["status"] not in {"paid", "declined"}:
                 return entry
         return None
 

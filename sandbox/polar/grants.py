@@ -6,6 +6,8 @@ is not granted and says so in its error. `connect` is the customer doing his par
 
 from __future__ import annotations
 
+import math
+
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
@@ -27,6 +29,7 @@ class Grants:
     def __init__(self, world: World) -> None:
         self.world = world
         world.core.on_time.append(self._do_late_work)
+        world.core.next_dues.append(self._next_due_at)
 
     @property
     def all(self) -> dict[str, Json]:
@@ -101,6 +104,11 @@ class Grants:
             self.world.all("late_work")[task_id] = {**task, "id": task_id, "due_at": due_at}
             return
         self._do(task)
+
+    def _next_due_at(self) -> float:
+        return min(
+            (task["due_at"] for task in self.world.all("late_work").values()), default=math.inf
+        )
 
     async def _do_late_work(self) -> None:
         late = self.world.all("late_work")

@@ -35,6 +35,7 @@ class Subscriptions:
         # The earliest moment at which a period ends; before it a tick costs nothing.
         self._next_due = -math.inf
         world.core.on_time.append(self._tick)
+        world.core.next_dues.append(lambda: self._next_due)
 
     @property
     def all(self) -> dict[str, Json]:

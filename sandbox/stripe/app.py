@@ -68,6 +68,7 @@ class StripeSimulator:
         self.disputes = Disputes(self.world)
         self.events = Events(self.world)
         core.on_time.append(self._tick)
+        core.next_dues.append(lambda: self.world.next_due)
         core.webhooks.signers["stripe"] = self.sign
 
     def routes(self) -> list[Route]:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import lru_cache
 
 MONTHS_BY_INTERVAL = {"month": 1, "year": 12}
 SECONDS_BY_INTERVAL = {"day": 86_400, "week": 604_800}
 
 
+# Asked for again whenever the clock moves.
+@lru_cache(maxsize=10_000)
 def boundary(anchor: int, interval: str, interval_count: int, number: int) -> int:
     """Unix seconds of boundary `number`; 0 is the anchor. A day that a month lacks is its last day."""
     if interval in SECONDS_BY_INTERVAL:
