@@ -11,6 +11,7 @@ import uvloop
 from starlette.types import ASGIApp
 from temporalio.client import Interceptor
 
+from abono.long_lived import keep_what_is_loaded
 from abono.settings import Settings
 from abono.wiring import begin_tracing, build_providers, connect_temporal
 from api.app import create_app
@@ -40,7 +41,9 @@ async def _serve(settings: Settings) -> None:
     tracing = begin_tracing(settings, "abono-api")
     try:
         app = create_app(await make_context(settings, tracing.interceptors))
-        await uvicorn.Server(server_config(settings, tracing.around(app))).serve()
+        server = uvicorn.Server(server_config(settings, tracing.around(app)))
+        keep_what_is_loaded()
+        await server.serve()
     finally:
         await tracing.aclose()
 

@@ -18,6 +18,7 @@ from sqlalchemy import text
 from temporalio.client import Client
 from temporalio.worker import Interceptor, Replayer, Worker
 
+from abono.long_lived import keep_what_is_loaded
 from abono.payload_converter import plain_data_converter
 from abono.schedules import ensure_reconcile_schedules
 from abono.settings import Settings
@@ -220,6 +221,7 @@ async def run(settings: Settings, queues: Collection[str] = frozenset(QUEUES)) -
                 await stack.enter_async_context(worker)
             every = timedelta(minutes=settings.reconcile_every_minutes) or None
             await ensure_reconcile_schedules(client, providers.names(), every)
+            keep_what_is_loaded()
             _mark_ready(ready)
             names = [str(name) for name in providers.names()]
             log.info("worker ready", providers=names, queues=in_order(queues))

@@ -21,8 +21,8 @@ from benchmarks.measure import Figure, Stage, percentile, quotients
 from benchmarks.payloads import signed_requests
 
 ROW = "Webhook accept"
-ROUNDS = 5
-REQUESTS = 1000
+ROUNDS = 9
+REQUESTS = 3000
 WARM_UP = 200
 OPEN_LOOP_PER_SECOND = 1000.0
 OPEN_LOOP_ROUNDS = 2

@@ -19,6 +19,7 @@ from fastapi import FastAPI, Request
 
 from abono.api_server import make_context, server_config
 from abono.logging import configure_logging
+from abono.long_lived import keep_what_is_loaded
 from abono.settings import Settings
 from api.app import create_app
 from models.storage.base import new_id
@@ -70,7 +71,10 @@ async def serve(kind: str, database_url: str, port: int) -> None:
         app = create_app(context)
     else:
         app = raw_app(database_url)
-    await uvicorn.Server(server_config(settings, app)).serve()
+    server = uvicorn.Server(server_config(settings, app))
+    # As production; and a plain server would not have loaded what this one has.
+    keep_what_is_loaded()
+    await server.serve()
 
 
 def main(kind: str, database_url: str, port: str) -> None:
